@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Adoption: what was dying, or should have died, before the module was loaded.
+//!
+//! Whether a namespace is dead is derived from the namespace itself, so one look at every process
+//! in the system is enough.
+
+use kernel::{
+    prelude::*,
+    sync::atomic::Relaxed, //
+};
+
+use crate::{
+    counters::COUNTERS,
+    pidns::Pidns, //
+};
+
+/// Kills every process that lives in a doomed PID namespace.
+///
+/// To be called once the hooks are in place: what they do not see, because it came before, is seen
+/// here. May sleep.
+pub(crate) fn adopt() {
+    let mut killed = 0;
+
+    Pidns::root().for_each_member(|process| {
+        if process.pidns().is_doomed() {
+            killed += u64::from(process.kill());
+        }
+    });
+
+    if killed > 0 {
+        COUNTERS.processes_killed.add(killed as i64, Relaxed);
+        pr_info!("{killed} processes of namespaces that were dead before: killed\n");
+    }
+}

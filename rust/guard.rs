@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! I1, the allocation guard: nobody gets a PID in a dead namespace, nor in one below it.
+//!
+//! `copy_process()` asks `alloc_pid()` for a PID in the namespace that the caller's children are
+//! born in, no matter whether it came there by `unshare()`, `setns()` or birth. A call that asks
+//! for one in a doomed namespace is answered here instead, with the `ENOMEM` that
+//! `pid_namespaces(7)` documents.
+
+use kernel::{
+    bindings,
+    prelude::*,
+    str::CStr,
+    sync::atomic::Relaxed, //
+};
+
+use crate::{
+    counters::COUNTERS,
+    hooks::ftrace::{
+        Hook,
+        Redirect, //
+    },
+    pidns::Pidns, //
+};
+
+/// Refuses PIDs for as long as the value lives.
+pub(crate) struct Guard {
+    _alloc_pid: Pin<KBox<Hook<AllocPid>>>,
+}
+
+impl Guard {
+    /// Sets up the guard. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Hook::register`].
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            _alloc_pid: KBox::pin_init(Hook::register(), GFP_KERNEL)?,
+        })
+    }
+}
+
+struct AllocPid;
+
+// SAFETY: `refuse()` has the prototype of `alloc_pid()`, see `include/linux/pid.h`, and does not
+// sleep.
+unsafe impl Redirect for AllocPid {
+    const FUNCTION: &'static CStr = c"alloc_pid";
+
+    #[inline]
+    unsafe fn wanted(ns: c_ulong) -> bool {
+        // SAFETY: The first argument of `alloc_pid()` is the namespace that `copy_process()` found
+        // in the new task's `nsproxy`, which holds a reference to it.
+        unsafe { Pidns::from_raw(ns as *const bindings::pid_namespace) }.is_doomed()
+    }
+
+    fn stand_in() -> *const c_void {
+        refuse as *const c_void
+    }
+}
+
+/// Stands in for `alloc_pid()` in a doomed namespace.
+///
+/// Runs in the context of the caller of `fork()`, with nothing held.
+extern "C" fn refuse(
+    _ns: *mut bindings::pid_namespace,
+    _set_tid: *mut bindings::pid_t,
+    _set_tid_size: usize,
+) -> *mut bindings::pid {
+    COUNTERS.forks_refused.add(1, Relaxed);
+    ENOMEM.to_ptr()
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The Rust side declares the same functions by hand, each beside its only
+ * user in rust/hooks/.
+ */
+#ifndef _PIDNS_GUARD_HELPERS_H
+#define _PIDNS_GUARD_HELPERS_H
+
+struct ftrace_regs;
+struct pidns_guard_retprobe;
+
+unsigned long pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs,
+					      unsigned int n);
+void pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,
+						unsigned long ip);
+
+void pidns_guard_tracepoint_synchronize_unregister(void);
+
+struct pidns_guard_retprobe *
+pidns_guard_retprobe_register(const char *function, int maxactive,
+			      void (*returned)(void));
+void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
+
+#endif /* _PIDNS_GUARD_HELPERS_H */

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A probe on the return of a function that may sleep for ever.
+//!
+//! The return goes through a trampoline of the kernel's own (rethook): a task that is asleep
+//! inside the function keeps nothing of this module on its stack, and the module can be unloaded
+//! at any moment.
+//!
+//! C header: [`include/linux/kprobes.h`](srctree/include/linux/kprobes.h)
+
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::from_err_ptr,
+    prelude::*,
+    str::CStr,
+    types::Opaque, //
+};
+
+extern "C" {
+    fn pidns_guard_retprobe_register(
+        function: *const c_char,
+        maxactive: c_int,
+        returned: extern "C" fn(),
+    ) -> *mut Opaque<()>;
+    fn pidns_guard_retprobe_unregister(probe: *mut Opaque<()>);
+}
+
+/// What to do when a function has returned.
+pub(crate) trait OnReturn {
+    /// The name of the function.
+    const FUNCTION: &'static CStr;
+
+    /// How many tasks may be inside the function at the same time and still be seen to return.
+    const MAX_ACTIVE: c_int;
+
+    /// Called in the context of the task that returns, with preemption off.
+    fn on_return();
+}
+
+/// A return probe, for as long as the value lives.
+///
+/// # Invariants
+///
+/// `probe` came from `pidns_guard_retprobe_register()` and is registered.
+pub(crate) struct ReturnProbe<H: OnReturn> {
+    probe: NonNull<Opaque<()>>,
+    _handler: PhantomData<H>,
+}
+
+// SAFETY: A probe may be unregistered by any task.
+unsafe impl<H: OnReturn> Send for ReturnProbe<H> {}
+// SAFETY: Nothing can be done with a shared reference to a `ReturnProbe`.
+unsafe impl<H: OnReturn> Sync for ReturnProbe<H> {}
+
+impl<H: OnReturn> ReturnProbe<H> {
+    extern "C" fn returned() {
+        H::on_return();
+    }
+
+    /// Registers the probe. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if the kernel has no such function, otherwise what `register_kretprobe()` says.
+    pub(crate) fn register() -> Result<Self> {
+        // SAFETY: The name is a string literal and outlives the probe; so does the function, since
+        // the probe is unregistered in `drop()`.
+        let probe = from_err_ptr(unsafe {
+            pidns_guard_retprobe_register(H::FUNCTION.as_char_ptr(), H::MAX_ACTIVE, Self::returned)
+        })
+        .and_then(|probe| NonNull::new(probe).ok_or(ENOMEM))
+        .inspect_err(|err| {
+            pr_err!(
+                "cannot probe the return of {}(): {:?}: not loaded\n",
+                H::FUNCTION,
+                err
+            );
+        })?;
+
+        // INVARIANT: Registered just now.
+        Ok(Self {
+            probe,
+            _handler: PhantomData,
+        })
+    }
+}
+
+impl<H: OnReturn> Drop for ReturnProbe<H> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant it is registered. `unregister_kretprobe()` waits for
+        // the handlers that are running, and calls none later.
+        unsafe { pidns_guard_retprobe_unregister(self.probe.as_ptr()) };
+    }
+}

@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Probes on the scheduler's tracepoints.
+//!
+//! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
+
+use core::{
+    marker::PhantomData,
+    ptr::{
+        self,
+        NonNull, //
+    }, //
+};
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    str::CStr,
+    task::CurrentTask, //
+};
+
+use crate::pidns::Process;
+
+extern "C" {
+    fn pidns_guard_tracepoint_synchronize_unregister();
+}
+
+/// A tracepoint, and the function to call when it fires.
+///
+/// # Safety
+///
+/// [`probe`](Self::probe) must return a function whose prototype is `void (void *data, ...)`, with
+/// the `TP_PROTO` of the tracepoint [`NAME`](Self::NAME) in the place of the dots, and which may be
+/// called from wherever the kernel fires it.
+pub(crate) unsafe trait Event {
+    /// The name of the tracepoint.
+    const NAME: &'static CStr;
+
+    /// The function to call when it fires.
+    fn probe() -> *mut c_void;
+}
+
+/// What to do when a task exits.
+pub(crate) trait OnExit {
+    /// Called in the context of the dying task, from `do_exit()`, after `signal->live` has been
+    /// decremented and, since 7.2, before `exit_mm()`. It may sleep, but is in nobody's interest.
+    ///
+    /// `group_dead` tells whether this is the last thread of its thread group: the decrement,
+    /// a full barrier, took `signal->live` to 0.
+    fn on_exit(task: &CurrentTask, group_dead: bool);
+}
+
+/// What to do when a task has been forked.
+pub(crate) trait OnFork {
+    /// Called in the context of the parent, from `kernel_clone()`, when the child is attached to
+    /// its PIDs and before it is woken for the first time. Must not sleep.
+    ///
+    /// `child` is `None` for a thread of a thread group that was there before.
+    fn on_fork(child: Option<Process<'_>>);
+}
+
+/// The tracepoint `sched_process_exit`.
+pub(crate) struct SchedProcessExit<H>(PhantomData<H>);
+
+impl<H: OnExit> SchedProcessExit<H> {
+    extern "C" fn fired(_: *mut c_void, _: *mut bindings::task_struct, group_dead: bool) {
+        H::on_exit(current!(), group_dead);
+    }
+}
+
+// SAFETY: `TP_PROTO(struct task_struct *p, bool group_dead)`, see
+// `include/trace/events/sched.h`. It fires in `do_exit()` only, where `p` is current.
+unsafe impl<H: OnExit> Event for SchedProcessExit<H> {
+    const NAME: &'static CStr = c"sched_process_exit";
+
+    fn probe() -> *mut c_void {
+        Self::fired as *mut c_void
+    }
+}
+
+/// The tracepoint `sched_process_fork`.
+pub(crate) struct SchedProcessFork<H>(PhantomData<H>);
+
+impl<H: OnFork> SchedProcessFork<H> {
+    unsafe extern "C" fn fired(
+        _: *mut c_void,
+        _: *mut bindings::task_struct,
+        child: *mut bindings::task_struct,
+    ) {
+        // SAFETY: `kernel_clone()` passes the child that it has not woken yet: it holds PIDs and
+        // cannot go away before this returns.
+        H::on_fork(unsafe { Process::led_by(child) });
+    }
+}
+
+// SAFETY: `TP_PROTO(struct task_struct *parent, struct task_struct *child)`, see
+// `include/trace/events/sched.h`. It fires in `kernel_clone()` only.
+unsafe impl<H: OnFork> Event for SchedProcessFork<H> {
+    const NAME: &'static CStr = c"sched_process_fork";
+
+    fn probe() -> *mut c_void {
+        Self::fired as *mut c_void
+    }
+}
+
+/// A probe on a tracepoint, for as long as the value lives.
+///
+/// # Invariants
+///
+/// `tracepoint` is one of vmlinux's own, and `E::probe()` is registered on it.
+pub(crate) struct Probe<E: Event> {
+    tracepoint: NonNull<bindings::tracepoint>,
+    _event: PhantomData<E>,
+}
+
+// SAFETY: The kernel's own tracepoints never go away, and a probe may be unregistered by any task.
+unsafe impl<E: Event> Send for Probe<E> {}
+// SAFETY: Nothing can be done with a shared reference to a `Probe`.
+unsafe impl<E: Event> Sync for Probe<E> {}
+
+impl<E: Event> Probe<E> {
+    /// Registers the probe. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOENT` if the kernel has no such tracepoint, otherwise what
+    /// `tracepoint_probe_register()` says.
+    pub(crate) fn register() -> Result<Self> {
+        let tracepoint = find(E::NAME).ok_or(ENOENT).inspect_err(|_| {
+            pr_err!("this kernel has no tracepoint {}: not loaded\n", E::NAME);
+        })?;
+
+        // SAFETY: `tracepoint` is one of vmlinux's, which never go away, and by the contract of
+        // `Event` the probe fits it.
+        to_result(unsafe {
+            bindings::tracepoint_probe_register(tracepoint.as_ptr(), E::probe(), ptr::null_mut())
+        })
+        .inspect_err(|err| {
+            pr_err!(
+                "cannot probe the tracepoint {}: {:?}: not loaded\n",
+                E::NAME,
+                err
+            );
+        })?;
+
+        // INVARIANT: Registered just now.
+        Ok(Self {
+            tracepoint,
+            _event: PhantomData,
+        })
+    }
+}
+
+impl<E: Event> Drop for Probe<E> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant this very probe is registered there. After that it is not
+        // called any more, and what is still inside it holds `tracepoint_srcu`, which the second
+        // call waits for.
+        unsafe {
+            bindings::tracepoint_probe_unregister(
+                self.tracepoint.as_ptr(),
+                E::probe(),
+                ptr::null_mut(),
+            );
+            pidns_guard_tracepoint_synchronize_unregister();
+        }
+    }
+}
+
+/// Looks for one of vmlinux's tracepoints.
+fn find(name: &CStr) -> Option<NonNull<bindings::tracepoint>> {
+    struct Search<'a> {
+        name: &'a CStr,
+        found: Option<NonNull<bindings::tracepoint>>,
+    }
+
+    unsafe extern "C" fn look_at(tracepoint: *mut bindings::tracepoint, search: *mut c_void) {
+        // SAFETY: `search` is what `find()` passes below; it is borrowed nowhere else meanwhile.
+        let search = unsafe { &mut *search.cast::<Search<'_>>() };
+        // SAFETY: `for_each_kernel_tracepoint()` passes valid tracepoints, whose name is a string
+        // literal (`DEFINE_TRACE_FN()`).
+        let name = unsafe { CStr::from_char_ptr((*tracepoint).name) };
+
+        if name == search.name {
+            search.found = NonNull::new(tracepoint);
+        }
+    }
+
+    let mut search = Search { name, found: None };
+    // SAFETY: `look_at()` is called before this returns, with the pointer given here.
+    unsafe {
+        bindings::for_each_kernel_tracepoint(Some(look_at), (&raw mut search).cast());
+    }
+    search.found
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A view of PID namespaces, and of the processes in them.
+//!
+//! This is the other edge, beside [`hooks`](crate::hooks): it reads fields of `struct
+//! pid_namespace`, `struct pid` and `struct signal_struct` that the `kernel` crate has no
+//! accessors for. Nothing here takes a lock other than RCU, and nothing allocates.
+//!
+//! C headers: [`include/linux/pid_namespace.h`](srctree/include/linux/pid_namespace.h),
+//! [`include/linux/pid.h`](srctree/include/linux/pid.h) and
+//! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
+
+use core::{
+    marker::PhantomData,
+    ptr, //
+};
+use kernel::{
+    bindings,
+    pid_namespace::PidNamespace,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu, //
+    },
+    task::{
+        CurrentTask,
+        Pid, //
+    }, //
+};
+
+/// The PID of the child reaper in its own namespace (`is_child_reaper()`).
+const CHILD_REAPER: Pid = 1;
+
+/// How many PIDs are looked at before RCU gets to breathe.
+const PIDS_PER_SLICE: usize = 128;
+
+/// A PID namespace that stays for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Pidns<'a>(&'a PidNamespace);
+
+impl<'a> Pidns<'a> {
+    /// The root PID namespace.
+    pub(crate) fn root() -> Pidns<'static> {
+        // SAFETY: `init_pid_ns` is a static of the kernel's own, and never goes away.
+        unsafe { Pidns::from_raw(&raw mut bindings::init_pid_ns) }
+    }
+
+    /// The PID namespace that a task in the middle of `do_exit()` is the child reaper of; `None`
+    /// for all other tasks, and for the root namespace.
+    pub(crate) fn reaped_by(task: &'a CurrentTask) -> Option<Self> {
+        let ns = Self(task.active_pid_ns()?);
+
+        (!ns.is_root() && task.tgid_nr_ns(Some(ns.0)) == CHILD_REAPER).then_some(ns)
+    }
+
+    /// # Safety
+    ///
+    /// `ns` must point to a PID namespace that stays for `'a`.
+    pub(crate) unsafe fn from_raw(ns: *const bindings::pid_namespace) -> Self {
+        // SAFETY: By this function's contract.
+        Self(unsafe { PidNamespace::from_ptr(ns) })
+    }
+
+    fn is_root(self) -> bool {
+        self.level() == 0
+    }
+
+    /// How many namespaces are above this one.
+    fn level(self) -> usize {
+        // SAFETY: `level` is set in `create_pid_namespace()` and does not change.
+        unsafe { (*self.0.as_ptr()).level as usize }
+    }
+
+    /// The namespace this one was made in; `None` for the root namespace.
+    fn parent(self) -> Option<Self> {
+        // SAFETY: `parent` is set in `create_pid_namespace()` and does not change. A namespace
+        // holds a reference to its parent, which therefore stays for as long as it does itself.
+        (!self.is_root()).then(|| unsafe { Self::from_raw((*self.0.as_ptr()).parent) })
+    }
+
+    /// Whether no PID must be allocated here any more: this namespace is dead, or one above it is.
+    ///
+    /// Derived, never stored, so that there is nothing to fill and nothing to go stale.
+    #[inline]
+    pub(crate) fn is_doomed(self) -> bool {
+        if self.is_root() {
+            return false;
+        }
+
+        let rcu = rcu::read_lock();
+        core::iter::successors(Some(self), |ns| ns.parent())
+            .take_while(|ns| !ns.is_root())
+            .any(|ns| ns.is_dead(&rcu))
+    }
+
+    /// Whether the last thread of this namespace's init has left `signal->live`.
+    ///
+    /// A namespace that has no init yet is not dead.
+    fn is_dead(self, _rcu: &rcu::Guard) -> bool {
+        let ns = self.0.as_ptr();
+
+        // SAFETY: `ns` is valid. The field is an `unsigned int` that is written under
+        // `pidmap_lock`.
+        let allocated = unsafe { Atomic::from_ptr(&raw mut (*ns).pid_allocated) }.load(Relaxed);
+        if allocated & bindings::PIDNS_ADDING == 0 {
+            return true;
+        }
+
+        // SAFETY: `ns` is valid. The field is a pointer that is written with `WRITE_ONCE()`.
+        let reaper = unsafe { Atomic::from_ptr(&raw mut (*ns).child_reaper) }.load(Relaxed);
+        if reaper.is_null() {
+            return false;
+        }
+
+        // SAFETY: `PIDNS_ADDING` was seen set above, in the same RCU read-side critical section.
+        // `zap_pid_ns_processes()` clears it before init is released, and its `task_struct` is
+        // freed a grace period after that (`put_task_struct_rcu_user()`); the same goes for a
+        // thread of init that was the reaper until `find_child_reaper()` replaced it. A grace
+        // period that had ended before this section began would have shown the bit cleared, or the
+        // pointer replaced. A task keeps its `signal_struct` until it is freed.
+        unsafe { Process::live_of((*reaper).signal) == 0 }
+    }
+
+    /// Calls `visit` for each process that has a PID here, this namespace's init left out: those
+    /// of the namespaces below have one too.
+    ///
+    /// Processes that are forked or reaped meanwhile may be seen or not. `visit` runs under RCU
+    /// and must not sleep. May be called from any context in which `rcu_read_lock()` may, and
+    /// takes RCU in slices of [`PIDS_PER_SLICE`].
+    pub(crate) fn for_each_member(self, mut visit: impl FnMut(Process<'_>)) {
+        let mut nr = CHILD_REAPER + 1;
+
+        loop {
+            let rcu = rcu::read_lock();
+            for _ in 0..PIDS_PER_SLICE {
+                let Some(pid) = self.find_ge_pid(nr, &rcu) else {
+                    return;
+                };
+                nr = pid.nr_in(self) + 1;
+                if let Some(process) = pid.process() {
+                    visit(process);
+                }
+            }
+        }
+    }
+
+    /// The first PID in use here that is not less than `nr`.
+    fn find_ge_pid<'rcu>(self, nr: Pid, _rcu: &'rcu rcu::Guard) -> Option<PidRef<'rcu>> {
+        // SAFETY: The namespace is valid, and `find_ge_pid()` wants RCU, which is held.
+        let pid = unsafe { bindings::find_ge_pid(nr, self.0.as_ptr()) };
+
+        (!pid.is_null()).then_some(PidRef {
+            pid,
+            _rcu: PhantomData,
+        })
+    }
+}
+
+/// A `struct pid`, seen under RCU.
+///
+/// # Invariants
+///
+/// `pid` is valid for `'rcu`.
+#[derive(Clone, Copy)]
+struct PidRef<'rcu> {
+    pid: *mut bindings::pid,
+    _rcu: PhantomData<&'rcu rcu::Guard>,
+}
+
+impl<'rcu> PidRef<'rcu> {
+    /// The number it has in `ns`; 0 if it has none.
+    fn nr_in(self, ns: Pidns<'_>) -> Pid {
+        // SAFETY: Both are valid.
+        unsafe { bindings::pid_nr_ns(self.pid, ns.0.as_ptr()) }
+    }
+
+    /// The process whose thread group leader it belongs to.
+    fn process(self) -> Option<Process<'rcu>> {
+        // SAFETY: The PID is valid, and `pid_task()` wants RCU, which is held for `'rcu`.
+        let leader = unsafe { bindings::pid_task(self.pid, bindings::pid_type_PIDTYPE_TGID) };
+
+        // INVARIANT: Found under RCU, both are valid until it is released.
+        (!leader.is_null()).then_some(Process { pid: self, leader })
+    }
+}
+
+/// A process, which is a thread group, seen under RCU or before it runs.
+///
+/// # Invariants
+///
+/// `leader` is valid for `'a`, and `pid` is its PID.
+#[derive(Clone, Copy)]
+pub(crate) struct Process<'a> {
+    pid: PidRef<'a>,
+    leader: *mut bindings::task_struct,
+}
+
+impl<'a> Process<'a> {
+    /// The process that a new task leads; `None` if it is a thread of another one.
+    ///
+    /// # Safety
+    ///
+    /// `task` must point to a task that cannot be released for `'a`, as one that has not been woken
+    /// for the first time.
+    pub(crate) unsafe fn led_by(task: *mut bindings::task_struct) -> Option<Self> {
+        // SAFETY: By this function's contract; `group_leader` and `thread_pid` of a task that has
+        // not run do not change (`de_thread()` wants it to run).
+        let (leader, pid) = unsafe { ((*task).group_leader, (*task).thread_pid) };
+
+        // INVARIANT: A task holds its PID until it is released.
+        ptr::eq(leader, task).then_some(Self {
+            pid: PidRef {
+                pid,
+                _rcu: PhantomData,
+            },
+            leader,
+        })
+    }
+
+    /// The PID namespace it lives in: the one deepest down in which it has a PID.
+    pub(crate) fn pidns(&self) -> Pidns<'a> {
+        let pid = self.pid.pid;
+
+        // SAFETY: By the type's invariant. `numbers` has `level + 1` elements (`alloc_pid()`), and
+        // a PID holds a reference to its namespace until it is freed.
+        unsafe {
+            let numbers: *const bindings::upid = (&raw const (*pid).numbers).cast();
+            Pidns::from_raw((*numbers.add((*pid).level as usize)).ns)
+        }
+    }
+
+    /// Sends SIGKILL to the whole process, whatever it blocks or ignores, and be it the init of a
+    /// PID namespace. Returns whether it was not on its way out by itself.
+    ///
+    /// Takes the process's `siglock` for the length of the delivery. May be called from any
+    /// context.
+    pub(crate) fn kill(&self) -> bool {
+        const SIGKILL: c_int = bindings::SIGKILL as c_int;
+        const PRIVILEGED: c_int = 1;
+
+        if self.live() == 0 {
+            return false;
+        }
+
+        let was_exiting = self.is_exiting();
+
+        // The signal is sent all the same: a process that dumps core is exiting too, and may be at
+        // it for ever. `prepare_signal()` drops the signal where it is of no use.
+        //
+        // SAFETY: The PID is valid by the type's invariant.
+        let err = unsafe { bindings::kill_pid(self.pid.pid, SIGKILL, PRIVILEGED) };
+
+        err == 0 && !was_exiting
+    }
+
+    /// How many of its threads have not yet come to the point in `do_exit()` where there is no way
+    /// back.
+    fn live(&self) -> i32 {
+        // SAFETY: By the type's invariant; a task keeps its `signal_struct` until it is freed.
+        unsafe { Self::live_of((*self.leader).signal) }
+    }
+
+    /// # Safety
+    ///
+    /// `signal` must be valid.
+    unsafe fn live_of(signal: *mut bindings::signal_struct) -> i32 {
+        // SAFETY: By this function's contract. `live` is an `atomic_t`.
+        unsafe { Atomic::from_ptr(&raw mut (*signal).live.counter) }.load(Relaxed)
+    }
+
+    /// Whether all of its threads have been told to exit.
+    fn is_exiting(&self) -> bool {
+        // SAFETY: By the type's invariant; a task keeps its `signal_struct` until it is freed.
+        // The field is an `unsigned int` that is written under `siglock`.
+        let flags = unsafe { Atomic::from_ptr(&raw mut (*(*self.leader).signal).flags) };
+
+        flags.load(Relaxed) & bindings::SIGNAL_GROUP_EXIT != 0
+    }
+}

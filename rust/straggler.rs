@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! I3, no straggler: a child that passed the guard just before the death does not live.
+//!
+//! A fork may be past `alloc_pid()` when init dies, and be attached to its PIDs only after the
+//! [`reaper`](crate::reaper) has passed by. It is met here, before it runs its first instruction.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::Relaxed,
+        barrier::{
+            smp_mb,
+            Full, //
+        }, //
+    }, //
+};
+
+use crate::{
+    counters::COUNTERS,
+    hooks::tracepoint::{
+        OnFork,
+        Probe,
+        SchedProcessFork, //
+    },
+    pidns::Process, //
+};
+
+/// Kills stragglers for as long as the value lives.
+pub(crate) struct Stragglers {
+    _forks: Probe<SchedProcessFork<Forks>>,
+}
+
+impl Stragglers {
+    /// Sets up the watch. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Probe::register`].
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self {
+            _forks: Probe::register()?,
+        })
+    }
+}
+
+struct Forks;
+
+impl OnFork for Forks {
+    /// A child is attached and does not run yet: if its namespace has died meanwhile, it never
+    /// will.
+    ///
+    /// A thread is no straggler. Its group was there before and the reaper has killed all of it,
+    /// or will; `copy_process()` adds no thread to a group that has SIGKILL pending.
+    fn on_fork(child: Option<Process<'_>>) {
+        let Some(child) = child else {
+            return;
+        };
+
+        // Pairs with the barrier of `atomic_dec_and_test()`, see `reaper`.
+        smp_mb(Full);
+
+        if child.pidns().is_doomed() && child.kill() {
+            COUNTERS.stragglers_killed.add(1, Relaxed);
+        }
+    }
+}
