@@ -5,10 +5,7 @@
 //! Whether a namespace is dead is derived from the namespace itself, so one look at every process
 //! in the system is enough.
 
-use kernel::{
-    prelude::*,
-    sync::atomic::Relaxed, //
-};
+use kernel::prelude::*;
 
 use crate::{
     counters::COUNTERS,
@@ -24,12 +21,12 @@ pub(crate) fn adopt() {
 
     Pidns::root().for_each_member(|process| {
         if process.pidns().is_doomed() {
-            killed += u64::from(process.kill());
+            killed += i64::from(process.kill());
         }
     });
 
     if killed > 0 {
-        COUNTERS.processes_killed.add(killed as i64, Relaxed);
+        COUNTERS.processes_killed.add(killed);
         pr_info!("{killed} processes of namespaces that were dead before: killed\n");
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What the module has done so far, in debugfs and, at its end, in the kernel log.
+//! What the module has done so far: in debugfs at any time, in the kernel log at the end.
 
 use kernel::{
     debugfs::{
@@ -16,62 +16,76 @@ use kernel::{
 };
 
 /// The module's one set of counters.
-pub(crate) static COUNTERS: Counters = Counters::new();
+pub(crate) static COUNTERS: Counters = Counters {
+    namespaces_torn_down: Counter::new(),
+    processes_killed: Counter::new(),
+    forks_refused: Counter::new(),
+    stragglers_killed: Counter::new(),
+};
 
-/// Counts since the module was loaded.
+/// A number of events since the module was loaded.
+pub(crate) struct Counter(Atomic<i64>);
+
+impl Counter {
+    const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// Counts `events` more. May be called from any context.
+    pub(crate) fn add(&self, events: i64) {
+        self.0.add(events, Relaxed);
+    }
+
+    fn get(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+}
+
+/// What is counted.
 pub(crate) struct Counters {
-    /// Namespaces whose init has returned from `zap_pid_ns_processes()`.
-    pub(crate) namespaces_torn_down: Atomic<i64>,
+    /// Namespaces whose init has returned from `zap_pid_ns_processes()`, having entered it while
+    /// the module was loaded.
+    pub(crate) namespaces_torn_down: Counter,
     /// Processes that were sent SIGKILL because the init of their namespace, or of one above, was
     /// dead, and that were not exiting by themselves. Stragglers are not among them.
-    pub(crate) processes_killed: Atomic<i64>,
+    pub(crate) processes_killed: Counter,
     /// Calls of `alloc_pid()` that were answered with `ENOMEM`.
-    pub(crate) forks_refused: Atomic<i64>,
+    pub(crate) forks_refused: Counter,
     /// Children that were killed before they ran.
-    pub(crate) stragglers_killed: Atomic<i64>,
+    pub(crate) stragglers_killed: Counter,
 }
 
-impl Counters {
-    const fn new() -> Self {
-        Self {
-            namespaces_torn_down: Atomic::new(0),
-            processes_killed: Atomic::new(0),
-            forks_refused: Atomic::new(0),
-            stragglers_killed: Atomic::new(0),
-        }
-    }
-
-    /// The names and values, in the order in which they are shown.
-    fn all(&self) -> [(&'static str, i64); 4] {
-        [
-            (
-                "namespaces_torn_down",
-                self.namespaces_torn_down.load(Relaxed),
-            ),
-            ("processes_killed", self.processes_killed.load(Relaxed)),
-            ("forks_refused", self.forks_refused.load(Relaxed)),
-            ("stragglers_killed", self.stragglers_killed.load(Relaxed)),
-        ]
-    }
-}
-
-/// The counters as one reads them in the kernel log.
+/// The counters as a person reads them in the kernel log.
 impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
             "{} namespaces torn down, {} processes killed, {} forks refused, {} stragglers killed",
-            self.namespaces_torn_down.load(Relaxed),
-            self.processes_killed.load(Relaxed),
-            self.forks_refused.load(Relaxed),
-            self.stragglers_killed.load(Relaxed),
+            self.namespaces_torn_down.get(),
+            self.processes_killed.get(),
+            self.forks_refused.get(),
+            self.stragglers_killed.get(),
         )
+    }
+}
+
+impl Counters {
+    /// Writes the counters as a program reads them: a name and a number on each line.
+    fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "namespaces_torn_down {}",
+            self.namespaces_torn_down.get()
+        )?;
+        writeln!(f, "processes_killed {}", self.processes_killed.get())?;
+        writeln!(f, "forks_refused {}", self.forks_refused.get())?;
+        writeln!(f, "stragglers_killed {}", self.stragglers_killed.get())
     }
 }
 
 /// `/sys/kernel/debug/pidns_guard/counters`, for as long as the value lives.
 ///
-/// A name and a value on each line. Without debugfs there is no file, and that is no error.
+/// Without debugfs there is no file, and that is no error.
 pub(crate) struct DebugFs {
     _counters: Pin<KBox<File<&'static Counters>>>,
 }
@@ -84,12 +98,11 @@ impl DebugFs {
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         let dir = Dir::new(c"pidns_guard");
-        let counters = dir.read_callback_file(c"counters", &COUNTERS, &|counters, f| {
-            counters
-                .all()
-                .iter()
-                .try_for_each(|(name, value)| writeln!(f, "{name} {value}"))
-        });
+        let counters = dir.read_callback_file(
+            c"counters",
+            &COUNTERS,
+            &|counters: &&'static Counters, f| counters.write_lines(f),
+        );
 
         Ok(Self {
             _counters: KBox::pin_init(counters, GFP_KERNEL)?,

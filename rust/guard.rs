@@ -10,8 +10,7 @@
 use kernel::{
     bindings,
     prelude::*,
-    str::CStr,
-    sync::atomic::Relaxed, //
+    str::CStr, //
 };
 
 use crate::{
@@ -68,6 +67,6 @@ extern "C" fn refuse(
     _set_tid: *mut bindings::pid_t,
     _set_tid_size: usize,
 ) -> *mut bindings::pid {
-    COUNTERS.forks_refused.add(1, Relaxed);
+    COUNTERS.forks_refused.add(1);
     ENOMEM.to_ptr()
 }

@@ -7,7 +7,6 @@
 
 use kernel::{
     prelude::*,
-    sync::atomic::Relaxed,
     task::CurrentTask, //
 };
 
@@ -62,6 +61,6 @@ impl OnExit for Exits {
 fn kill_members(ns: Pidns<'_>) {
     let mut killed = 0;
 
-    ns.for_each_member(|process| killed += u64::from(process.kill()));
-    COUNTERS.processes_killed.add(killed as i64, Relaxed);
+    ns.for_each_member(|process| killed += i64::from(process.kill()));
+    COUNTERS.processes_killed.add(killed);
 }

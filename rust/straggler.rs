@@ -7,12 +7,9 @@
 
 use kernel::{
     prelude::*,
-    sync::{
-        atomic::Relaxed,
-        barrier::{
-            smp_mb,
-            Full, //
-        }, //
+    sync::barrier::{
+        smp_mb,
+        Full, //
     }, //
 };
 
@@ -61,7 +58,7 @@ impl OnFork for Forks {
         smp_mb(Full);
 
         if child.pidns().is_doomed() && child.kill() {
-            COUNTERS.stragglers_killed.add(1, Relaxed);
+            COUNTERS.stragglers_killed.add(1);
         }
     }
 }

@@ -4,8 +4,7 @@
 
 use kernel::{
     prelude::*,
-    str::CStr,
-    sync::atomic::Relaxed, //
+    str::CStr, //
 };
 
 use crate::{
@@ -43,6 +42,6 @@ impl OnReturn for ZapPidNsProcesses {
     const MAX_ACTIVE: c_int = 1024;
 
     fn on_return() {
-        COUNTERS.namespaces_torn_down.add(1, Relaxed);
+        COUNTERS.namespaces_torn_down.add(1);
     }
 }

@@ -67,14 +67,17 @@ unsafe impl<R: Redirect> Send for Hook<R> {}
 unsafe impl<R: Redirect> Sync for Hook<R> {}
 
 impl<R: Redirect> Hook<R> {
+    /// # Safety
+    ///
+    /// To be called by ftrace only, at the entry of `R::FUNCTION`.
     unsafe extern "C" fn entered(
         _ip: c_ulong,
         _parent_ip: c_ulong,
         _ops: *mut bindings::ftrace_ops,
         fregs: *mut bindings::ftrace_regs,
     ) {
-        // SAFETY: ftrace passes the registers of the call that is about to begin, and by the
-        // filter it is one of `R::FUNCTION`.
+        // SAFETY: ftrace passes the registers of the call that is about to begin, which by this
+        // function's contract is one of `R::FUNCTION`.
         let wanted = unsafe { R::wanted(pidns_guard_ftrace_get_argument(fregs, 0)) };
 
         if wanted {
@@ -91,9 +94,8 @@ impl<R: Redirect> Hook<R> {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if the kernel has no such function that could be hooked, `EBUSY` if somebody else
-    /// redirects it (a livepatch) or ftrace is switched off, otherwise what
-    /// `register_ftrace_function()` says.
+    /// `EOPNOTSUPP` if the kernel has no such function that could be hooked, `EBUSY` if somebody
+    /// else redirects it (a livepatch), otherwise what `register_ftrace_function()` says.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             ops <- Opaque::try_ffi_init(|ops: *mut bindings::ftrace_ops| {
@@ -106,9 +108,6 @@ impl<R: Redirect> Hook<R> {
                     (*ops).flags = (
                         // May send a call elsewhere; only one at a time may do so.
                         bindings::FTRACE_OPS_FL_IPMODIFY
-                            // Nobody switches the guard off behind our back: `ftrace_enabled`
-                            // cannot be cleared while this is there, as with a livepatch.
-                            | bindings::FTRACE_OPS_FL_PERMANENT
                             // ftrace sees to it that `entered()` does not call itself.
                             | bindings::FTRACE_OPS_FL_RECURSION
                     ) as c_ulong;
@@ -132,7 +131,7 @@ impl<R: Redirect> Hook<R> {
             bindings::ftrace_set_filter(ops, name.as_ptr().cast_mut(), name.len() as i32, 1)
         })
         // `ftrace_set_hash()` says EINVAL where nothing matched.
-        .map_err(|err| if err == EINVAL { ENOENT } else { err })
+        .map_err(|err| if err == EINVAL { EOPNOTSUPP } else { err })
         .and_then(|()| {
             // SAFETY: By this function's contract, and filtered: without a filter an ops with
             // `FTRACE_OPS_FL_IPMODIFY` would be refused.
@@ -166,14 +165,11 @@ impl<R: Redirect> PinnedDrop for Hook<R> {
 fn explain(function: &CStr, err: Error) {
     if err == EBUSY {
         pr_err!(
-            "{}() is taken by a livepatch, or kernel.ftrace_enabled is 0: not loaded\n",
+            "{}() is taken by a livepatch, see /sys/kernel/livepatch: not loaded\n",
             function
         );
-    } else if err == ENOENT {
-        pr_err!(
-            "this kernel has no {}() that ftrace could hook: not loaded\n",
-            function
-        );
+    } else if err == EOPNOTSUPP {
+        pr_err!("this kernel has no {}() to hook: not loaded\n", function);
     } else {
         pr_err!("cannot hook {}(): {:?}: not loaded\n", function, err);
     }

@@ -64,7 +64,7 @@ impl<H: OnReturn> ReturnProbe<H> {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if the kernel has no such function, otherwise what `register_kretprobe()` says.
+    /// `EOPNOTSUPP` if the kernel has no such function, otherwise what `register_kretprobe()` says.
     pub(crate) fn register() -> Result<Self> {
         // SAFETY: The name is a string literal and outlives the probe; so does the function, since
         // the probe is unregistered in `drop()`.
@@ -72,13 +72,8 @@ impl<H: OnReturn> ReturnProbe<H> {
             pidns_guard_retprobe_register(H::FUNCTION.as_char_ptr(), H::MAX_ACTIVE, Self::returned)
         })
         .and_then(|probe| NonNull::new(probe).ok_or(ENOMEM))
-        .inspect_err(|err| {
-            pr_err!(
-                "cannot probe the return of {}(): {:?}: not loaded\n",
-                H::FUNCTION,
-                err
-            );
-        })?;
+        .map_err(|err| if err == ENOENT { EOPNOTSUPP } else { err })
+        .inspect_err(|err| explain(H::FUNCTION, *err))?;
 
         // INVARIANT: Registered just now.
         Ok(Self {
@@ -93,5 +88,18 @@ impl<H: OnReturn> Drop for ReturnProbe<H> {
         // SAFETY: By the type's invariant it is registered. `unregister_kretprobe()` waits for
         // the handlers that are running, and calls none later.
         unsafe { pidns_guard_retprobe_unregister(self.probe.as_ptr()) };
+    }
+}
+
+/// Says in one line why there is no probe.
+fn explain(function: &CStr, err: Error) {
+    if err == EOPNOTSUPP {
+        pr_err!("this kernel has no {}() to probe: not loaded\n", function);
+    } else {
+        pr_err!(
+            "cannot probe the return of {}(): {:?}: not loaded\n",
+            function,
+            err
+        );
     }
 }

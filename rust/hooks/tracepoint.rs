@@ -82,6 +82,9 @@ unsafe impl<H: OnExit> Event for SchedProcessExit<H> {
 pub(crate) struct SchedProcessFork<H>(PhantomData<H>);
 
 impl<H: OnFork> SchedProcessFork<H> {
+    /// # Safety
+    ///
+    /// To be called by the tracepoint only.
     unsafe extern "C" fn fired(
         _: *mut c_void,
         _: *mut bindings::task_struct,
@@ -123,10 +126,10 @@ impl<E: Event> Probe<E> {
     ///
     /// # Errors
     ///
-    /// `ENOENT` if the kernel has no such tracepoint, otherwise what
+    /// `EOPNOTSUPP` if the kernel has no such tracepoint, otherwise what
     /// `tracepoint_probe_register()` says.
     pub(crate) fn register() -> Result<Self> {
-        let tracepoint = find(E::NAME).ok_or(ENOENT).inspect_err(|_| {
+        let tracepoint = find(E::NAME).ok_or(EOPNOTSUPP).inspect_err(|_| {
             pr_err!("this kernel has no tracepoint {}: not loaded\n", E::NAME);
         })?;
 
@@ -174,11 +177,14 @@ fn find(name: &CStr) -> Option<NonNull<bindings::tracepoint>> {
         found: Option<NonNull<bindings::tracepoint>>,
     }
 
+    /// # Safety
+    ///
+    /// `tracepoint` must be valid, and `search` must point to a [`Search`] that nobody else uses.
     unsafe extern "C" fn look_at(tracepoint: *mut bindings::tracepoint, search: *mut c_void) {
-        // SAFETY: `search` is what `find()` passes below; it is borrowed nowhere else meanwhile.
+        // SAFETY: By this function's contract.
         let search = unsafe { &mut *search.cast::<Search<'_>>() };
-        // SAFETY: `for_each_kernel_tracepoint()` passes valid tracepoints, whose name is a string
-        // literal (`DEFINE_TRACE_FN()`).
+        // SAFETY: By this function's contract. The name of a tracepoint is a string literal
+        // (`__DEFINE_TRACE_EXT()`).
         let name = unsafe { CStr::from_char_ptr((*tracepoint).name) };
 
         if name == search.name {
@@ -187,7 +193,8 @@ fn find(name: &CStr) -> Option<NonNull<bindings::tracepoint>> {
     }
 
     let mut search = Search { name, found: None };
-    // SAFETY: `look_at()` is called before this returns, with the pointer given here.
+    // SAFETY: vmlinux's own tracepoints are valid for ever. `look_at()` is called with `search`
+    // before this returns, and not later.
     unsafe {
         bindings::for_each_kernel_tracepoint(Some(look_at), (&raw mut search).cast());
     }

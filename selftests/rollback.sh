@@ -1,0 +1,128 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# A module that cannot get all of its hooks says so in one line, fails with a
+# fitting error, and leaves nothing behind; whatever step it is that fails.
+#
+# PIDNS_GUARD_KO names the module. Without it there is nothing to test.
+#
+# Where a kernel is wanted that lacks something, the module is made to look for
+# a name that no kernel has: a copy of the very binary in which the name is
+# written differently, in the same length. All else is as in a real case.
+
+DIR="$(dirname "$(readlink -f "$0")")"
+# shellcheck disable=SC1091 # comes with the kernel source
+source "$DIR/ktap_helpers.sh"
+
+KO="${PIDNS_GUARD_KO:-}"
+TRACEFS=/sys/kernel/tracing
+DEBUGFS=/sys/kernel/debug/pidns_guard
+LIVEPATCH=/sys/kernel/livepatch/livepatch_alloc_pid
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+
+loaded() { [ -d /sys/module/pidns_guard ]; }
+
+# The module's own complaints since the last call of mark().
+mark() { echo "pidns_guard rollback: mark $1" >/dev/kmsg; }
+complaints() {
+	dmesg | sed -n "/rollback: mark $1\$/,\$p" | grep -c 'pidns_guard: .*not loaded$'
+}
+
+# Nothing of the module is left in the kernel.
+nothing_left() {
+	! loaded || { ktap_print_msg "still in /sys/module"; return 1; }
+	! [ -e "$DEBUGFS" ] || { ktap_print_msg "still in debugfs"; return 1; }
+	! grep -q 'pidns_guard\|zap_pid_ns_processes' "$TRACEFS/enabled_functions" ||
+		{ ktap_print_msg "still in enabled_functions"; return 1; }
+	! grep -q zap_pid_ns_processes /sys/kernel/debug/kprobes/list ||
+		{ ktap_print_msg "still in the list of kprobes"; return 1; }
+	# A probe left on a tracepoint would now run in freed memory.
+	unshare -p -f sh -c 'sleep 1000 & exit 7'
+	[ $? -eq 7 ] || { ktap_print_msg "a namespace did not die"; return 1; }
+}
+
+# refused NAME ERROR KO [PARAMETER...]: insmod fails with ERROR and one line.
+refused() {
+	local name=$1 error=$2 ko=$3 said
+	shift 3
+
+	mark "$name"
+	if said=$(insmod "$ko" "$@" 2>&1); then
+		ktap_print_msg "$name: insmod succeeded"
+		rmmod pidns_guard
+		return 1
+	fi
+	case "$said" in
+	*": $error") ;;
+	*) ktap_print_msg "$name: $said, expected: $error"; return 1 ;;
+	esac
+	[ "$(complaints "$name")" -eq 1 ] || {
+		ktap_print_msg "$name: $(complaints "$name") lines in dmesg"
+		return 1
+	}
+	nothing_left
+}
+
+# The module as it is loads, does its work, and goes.
+works() {
+	insmod "$KO" || return 1
+	unshare -p -f sh -c 'sleep 1000 & exit 7'
+	[ $? -eq 7 ] && grep -qx 'namespaces_torn_down 1' "$DEBUGFS/counters"
+	local ok=$?
+	rmmod pidns_guard && nothing_left && return $ok
+}
+
+check() {
+	local name=$1
+	shift
+	if "$@"; then ktap_test_pass "$name"; else ktap_test_fail "$name"; fi
+}
+
+# lacking NAME: the binary, looking for something else in the place of NAME.
+lacking() {
+	local other=${1%???}xyz
+	LC_ALL=C sed "s/$1/$other/g" "$KO" >"$tmp/$1.ko"
+	refused "$1" 'Operation not supported' "$tmp/$1.ko"
+}
+
+bad_parameter() {
+	local said
+	said=$(insmod "$KO" "$1" 2>&1) && { rmmod pidns_guard; return 1; }
+	[[ $said == *': Invalid parameters' ]] || { ktap_print_msg "$said"; return 1; }
+	nothing_left
+}
+
+transition() { while [ "$(cat "$LIVEPATCH/transition" 2>/dev/null)" = 1 ]; do sleep 0.1; done; }
+
+livepatch_first() {
+	insmod "$DIR/test_modules/livepatch_alloc_pid.ko" || return 1
+	transition
+	refused livepatch 'Device or resource busy' "$KO"
+	local ok=$?
+	echo 0 >"$LIVEPATCH/enabled"
+	while [ -d "$LIVEPATCH" ]; do sleep 0.1; done
+	rmmod livepatch_alloc_pid && return $ok
+}
+
+ktap_print_header
+if [ -z "$KO" ]; then
+	ktap_skip_all "PIDNS_GUARD_KO is not set"
+	exit "$KSFT_SKIP"
+fi
+mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
+if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
+
+ktap_set_plan 8
+check rollback.works_before works
+check rollback.no_return_probe lacking zap_pid_ns_processes
+check rollback.no_fork_tracepoint lacking sched_process_fork
+check rollback.no_exit_tracepoint lacking sched_process_exit
+check rollback.no_alloc_pid lacking alloc_pid
+check rollback.bad_parameter bad_parameter guard=banana
+check rollback.livepatch_first livepatch_first
+check rollback.works_after works
+
+[ -z "${restore:-}" ] || insmod "$KO"
+ktap_finished
