@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# The front door. `make help` lists the targets; what the module is made of is
+# in Kbuild.
+#
+# Without KDIR, whatever a target needs is set up first: packages, kernels. With
+# KDIR=/path/to/built/kernel nothing is installed or fetched, and the module is
+# built for that one. KSRC=/path/to/source builds the dev kernels from a tree of
+# one's own.
+
+export KDIR KSRC
+export PIDNS_GUARD_KO ?= $(CURDIR)/pidns_guard.ko
+
+# Where to build: expanded in recipes only, when the tree exists.
+kdir = $$(scripts/kernel/build --print-kdir)
+kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
+# The kernel's lib.mk takes its own directory for the output only on level 0.
+selftests = MAKELEVEL=0 $(MAKE) -C selftests
+
+# Targets are commands for people here, and each is made of one script.
+.PHONY: all modules modules_install run test test-debug check shell selftests \
+	kernel kernels-debug setup rust-analyzer clean help
+.NOTPARALLEL:
+MAKEFLAGS += --no-print-directory
+
+all: modules
+
+## modules: build pidns_guard.ko (the default)
+modules: $(if $(KDIR),,kernel)
+	@$(kbuild) modules
+
+## modules_install: install it for the kernel of KDIR
+modules_install: modules
+	@$(kbuild) modules_install
+
+## run: show what the module is for, in a VM, on real programs
+run: modules
+	@scripts/demo
+
+## test: the selftests on {stock, bare} x {without, with the module}
+test: modules selftests
+	@scripts/four-ways $(addprefix --only ,$(TESTS)) $(ARGS)
+
+## test-debug: the selftests with the module under KASAN, lockdep, kmemleak (slow)
+test-debug: selftests
+	@scripts/test-debug $(TESTS)
+
+## check: rustfmt, clippy, checkpatch, shellcheck and the like
+check: $(if $(KDIR),,kernel)
+	@scripts/check
+
+## shell: a root shell in a VM with the module loaded
+shell: modules
+	@scripts/vm
+
+## selftests: build the selftests, without running them
+selftests: $(if $(KDIR),,kernel)
+	@$(selftests) KDIR="$(kdir)"
+
+## kernel: build the stock and the bare kernel into the cache
+kernel:
+	@scripts/kernel/build all
+
+## kernels-debug: build the debug kernels into the cache
+kernels-debug:
+	@scripts/kernel/build debug
+
+## setup: install the packages and tools that all this needs
+setup:
+	@scripts/setup
+
+## rust-analyzer: write rust-project.json for an editor
+rust-analyzer: $(if $(KDIR),,kernel)
+	@$(kbuild) rust-analyzer
+
+## clean: remove what was built here (not the cache)
+clean:
+	@find . -path ./.git -prune -o \( -name '*.o' -o -name '*.ko' -o -name '*.mod' \
+		-o -name '*.mod.c' -o -name '.*.cmd' -o -name '*.rmeta' -o -name Module.symvers \
+		-o -name modules.order -o -name .module-common.o -o -name rust-project.json \) \
+		-type f -exec rm -f {} +
+	@$(selftests) -s clean KDIR="$(kdir)" >/dev/null 2>&1 || true
+
+## help: this
+help:
+	@echo 'Targets:'
+	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
+	@echo 'Variables: KDIR=, KSRC= (see scripts/kernel/build --help), TESTS="guard_test ...",'
+	@echo '           ARGS= (for scripts/four-ways)'
