@@ -27,6 +27,6 @@ pub(crate) fn adopt() {
 
     if killed > 0 {
         COUNTERS.processes_killed.add(killed);
-        pr_info!("{killed} processes of namespaces that were dead before: killed\n");
+        pr_info!("found in dead namespaces, and killed: {killed}\n");
     }
 }

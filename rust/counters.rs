@@ -60,7 +60,7 @@ impl fmt::Display for Counters {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} namespaces torn down, {} processes killed, {} forks refused, {} stragglers killed",
+            "namespaces torn down: {}, processes killed: {}, forks refused: {}, stragglers killed: {}",
             self.namespaces_torn_down.get(),
             self.processes_killed.get(),
             self.forks_refused.get(),
@@ -115,6 +115,6 @@ pub(crate) struct Farewell;
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        pr_info!("unloaded: {}\n", COUNTERS);
+        pr_info!("unloaded; {}\n", COUNTERS);
     }
 }

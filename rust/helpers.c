@@ -58,7 +58,7 @@ pidns_guard_retprobe_register(const char *function, int maxactive,
 	struct pidns_guard_retprobe *probe;
 	int err;
 
-	probe = kzalloc(sizeof(*probe), GFP_KERNEL);
+	probe = kzalloc_obj(*probe);
 	if (!probe)
 		return ERR_PTR(-ENOMEM);
 
