@@ -5,7 +5,7 @@
 //! `copy_process()` asks `alloc_pid()` for a PID in the namespace that the caller's children are
 //! born in, no matter whether it came there by `unshare()`, `setns()` or birth. A call that asks
 //! for one in a doomed namespace is answered here instead, with the `ENOMEM` that
-//! `pid_namespaces(7)` documents.
+//! `pid_namespaces(7)` documents; or with the error that `alloc_pid()` would have found first.
 
 use kernel::{
     bindings,
@@ -62,11 +62,27 @@ unsafe impl Redirect for AllocPid {
 /// Stands in for `alloc_pid()` in a doomed namespace.
 ///
 /// Runs in the context of the caller of `fork()`, with nothing held.
-extern "C" fn refuse(
-    _ns: *mut bindings::pid_namespace,
-    _set_tid: *mut bindings::pid_t,
-    _set_tid_size: usize,
+///
+/// # Safety
+///
+/// To be called as `alloc_pid()` is: `ns` must be valid, and `set_tid` must point to
+/// `set_tid_size` PIDs if there are any.
+unsafe extern "C" fn refuse(
+    ns: *mut bindings::pid_namespace,
+    set_tid: *mut bindings::pid_t,
+    set_tid_size: usize,
 ) -> *mut bindings::pid {
+    let set_tid = match set_tid_size {
+        0 => &[],
+        // SAFETY: By this function's contract.
+        size => unsafe { core::slice::from_raw_parts(set_tid, size) },
+    };
+
+    // SAFETY: By this function's contract.
+    if let Err(err) = unsafe { Pidns::from_raw(ns) }.check_set_tid(set_tid) {
+        return err.to_ptr();
+    }
+
     COUNTERS.forks_refused.add(1);
     ENOMEM.to_ptr()
 }

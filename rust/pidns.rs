@@ -81,6 +81,11 @@ impl<'a> Pidns<'a> {
         (!self.is_root()).then(|| unsafe { Self::from_raw((*self.0.as_ptr()).parent) })
     }
 
+    /// This namespace, the one it was made in, and so on up to the root.
+    fn lineage(self) -> impl Iterator<Item = Self> {
+        core::iter::successors(Some(self), |ns| ns.parent())
+    }
+
     /// Whether no PID must be allocated here any more: this namespace is dead, or one above it is.
     ///
     /// Derived, never stored, so that there is nothing to fill and nothing to go stale.
@@ -91,7 +96,7 @@ impl<'a> Pidns<'a> {
         }
 
         let rcu = rcu::read_lock();
-        core::iter::successors(Some(self), |ns| ns.parent())
+        self.lineage()
             .take_while(|ns| !ns.is_root())
             .any(|ns| ns.is_dead(&rcu))
     }
@@ -109,8 +114,7 @@ impl<'a> Pidns<'a> {
             return true;
         }
 
-        // SAFETY: `ns` is valid. The field is a pointer that is written with `WRITE_ONCE()`.
-        let reaper = unsafe { Atomic::from_ptr(&raw mut (*ns).child_reaper) }.load(Relaxed);
+        let reaper = self.child_reaper();
         if reaper.is_null() {
             return false;
         }
@@ -122,6 +126,74 @@ impl<'a> Pidns<'a> {
         // period that had ended before this section began would have shown the bit cleared, or the
         // pointer replaced. A task keeps its `signal_struct` until it is freed.
         unsafe { Process::live_of((*reaper).signal) == 0 }
+    }
+
+    /// The child reaper; null as long as there was none, and dangling when it has been released.
+    fn child_reaper(self) -> *mut bindings::task_struct {
+        // SAFETY: The namespace is valid. The field is a pointer that is written with
+        // `WRITE_ONCE()`.
+        unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).child_reaper) }.load(Relaxed)
+    }
+
+    /// Whether a caller of `clone3()` could have the PIDs it asks for, were the namespace alive:
+    /// one for this namespace, one for its parent, and so on for as many as there are.
+    ///
+    /// `alloc_pid()` looks at this first, and at the death of the namespace last. May be called
+    /// from process context.
+    ///
+    /// # Errors
+    ///
+    /// Those of `alloc_pid()`: `EINVAL` if there are too many, if one is no valid PID, or if it is
+    /// for the first process of a namespace and not 1; `EPERM` if the caller may not choose;
+    /// `EEXIST` if one is taken.
+    pub(crate) fn check_set_tid(self, set_tid: &[Pid]) -> Result {
+        if set_tid.len() > self.level() + 1 {
+            return Err(EINVAL);
+        }
+
+        for (ns, &tid) in self.lineage().zip(set_tid) {
+            if tid < 1 || tid >= ns.pid_max() {
+                return Err(EINVAL);
+            }
+            if !ns.lets_caller_choose() {
+                return Err(EPERM);
+            }
+        }
+
+        for (ns, &tid) in self.lineage().zip(set_tid) {
+            if ns.is_taken(tid) {
+                return Err(EEXIST);
+            }
+            if tid != CHILD_REAPER && ns.child_reaper().is_null() {
+                return Err(EINVAL);
+            }
+        }
+
+        Ok(())
+    }
+
+    /// The first PID that cannot be had here.
+    fn pid_max(self) -> Pid {
+        // SAFETY: The namespace is valid. The field is an `int` that is written by sysctl.
+        unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).pid_max) }.load(Relaxed)
+    }
+
+    /// Whether the caller may choose PIDs here, as `checkpoint_restore_ns_capable()` has it.
+    fn lets_caller_choose(self) -> bool {
+        // SAFETY: A PID namespace holds a reference to its user namespace from
+        // `create_pid_namespace()` on.
+        let capable =
+            |cap| unsafe { bindings::ns_capable((*self.0.as_ptr()).user_ns, cap as c_int) };
+
+        capable(bindings::CAP_CHECKPOINT_RESTORE) || capable(bindings::CAP_SYS_ADMIN)
+    }
+
+    /// Whether a PID is in use here.
+    fn is_taken(self, nr: Pid) -> bool {
+        let _rcu = rcu::read_lock();
+
+        // SAFETY: The namespace is valid, and `find_pid_ns()` wants RCU, which is held.
+        !unsafe { bindings::find_pid_ns(nr, self.0.as_ptr()) }.is_null()
     }
 
     /// Calls `visit` for each process that has a PID here, this namespace's init left out: those

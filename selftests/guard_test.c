@@ -155,6 +155,70 @@ TEST_F(guard, set_tid_after_death)
 	EXPECT_EQ(ENOMEM, errno);
 }
 
+/*
+ * The death of the namespace is what alloc_pid() looks at last: what is wrong
+ * with the call itself is said as ever ("we need to preserve other error
+ * conditions"). Here init is a zombie, and so has PID 1.
+ */
+TEST_F(guard, set_tid_errors_stay)
+{
+	static const struct {
+		const char *what;
+		size_t size;
+		pid_t tid[3];
+		int error;
+	} calls[] = {
+		{ "too many levels", 3, { 42, 42, 42 }, EINVAL },
+		{ "PID 0", 1, { 0 }, EINVAL },
+		{ "negative PID", 1, { -1 }, EINVAL },
+		{ "beyond any PID", 1, { 1 << 23 }, EINVAL },
+		{ "beyond any PID, above", 2, { 42, 1 << 23 }, EINVAL },
+		{ "taken", 1, { 1 }, EEXIST },
+		{ "taken, above", 2, { 42, 1 }, EEXIST },
+	};
+	siginfo_t si = {};
+	unsigned int i;
+	pid_t init;
+
+	ASSERT_EQ(0, unshare(CLONE_NEWPID));
+	init = fork();
+	ASSERT_GE(init, 0);
+	if (!init)
+		_exit(0);
+	ASSERT_EQ(0, waitid(P_PID, init, &si, WEXITED | WNOWAIT));
+
+	for (i = 0; i < ARRAY_SIZE(calls); i++) {
+		struct clone_args args = {
+			.exit_signal = SIGCHLD,
+			.set_tid = (uintptr_t)calls[i].tid,
+			.set_tid_size = calls[i].size,
+		};
+
+		EXPECT_EQ(-1, undo(syscall(__NR_clone3, &args, sizeof(args))));
+		EXPECT_EQ(calls[i].error, errno) {
+			TH_LOG("%s", calls[i].what);
+		}
+	}
+	EXPECT_EQ(init, waitpid(init, NULL, 0));
+}
+
+/* Without the capability, choosing a PID is EPERM before it is ENOMEM. */
+TEST_F(guard, set_tid_needs_capability)
+{
+	pid_t tid = 42;
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)&tid,
+		.set_tid_size = 1,
+	};
+
+	ASSERT_EQ(0, caller_of_dead_ns());
+	ASSERT_EQ(0, seteuid(65534));
+	EXPECT_EQ(-1, undo(syscall(__NR_clone3, &args, sizeof(args))));
+	EXPECT_EQ(EPERM, errno);
+	ASSERT_EQ(0, seteuid(0));
+}
+
 /* I1 for posix_spawn, which is a clone with CLONE_VM | CLONE_VFORK. */
 TEST_F(guard, spawn_after_death)
 {

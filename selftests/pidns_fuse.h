@@ -200,10 +200,15 @@ static inline void fuse_abort(void)
 /* The daemon's death ends what waits for it; if need be, by force. */
 static inline int fuse_box_close(struct box *b)
 {
+	long long end = now_ms() + PATIENCE_MS / 2;
+
 	box_untrace(b);
 	write_at(b->out, "cgroup.kill", "1");
 	write_at(b->in, "cgroup.kill", "1");
-	if (!b->reaped && !readable(b->initfd, PATIENCE_MS / 2))
+	while (!b->reaped && reap_some() && !readable(b->initfd, LOOK_MS))
+		if (now_ms() > end)
+			break;
+	if (now_ms() > end)
 		fuse_abort();
 	return box_close(b);
 }

@@ -54,6 +54,8 @@
 /* How often a wait looks whether it is in vain, and how often it must find so. */
 #define LOOK_MS		50
 #define LOOKS		4
+/* With the module loaded nobody is in a hurry to call it a failure. */
+#define PATIENT_LOOKS	100
 
 #define MAX_MEMBERS	80
 #define READY		"ready"
@@ -540,8 +542,7 @@ static inline bool box_poll(struct box *b, int ms)
 
 /*
  * Waits until init is gone and reaps it. -1 when it does not go, which is as
- * soon as that is certain, or else after the deadline. With the module loaded
- * nothing is certain before the deadline.
+ * soon as that is certain, or else after the deadline.
  */
 static inline int box_wait_init(struct box *b)
 {
@@ -550,9 +551,9 @@ static inline int box_wait_init(struct box *b)
 
 	while (!box_poll(b, LOOK_MS)) {
 		box_reap_ours(b);
-		if (b->impatient || (!b->hopeful && !module_loaded())) {
+		if (!b->hopeful || b->impatient) {
 			looks = box_doomed(b) ? looks + 1 : 0;
-			if (looks == LOOKS) {
+			if (looks >= (b->impatient || !module_loaded() ? LOOKS : PATIENT_LOOKS)) {
 				fprintf(stderr, "# init waits for ever for living members\n");
 				return -1;
 			}
