@@ -16,15 +16,15 @@ use kernel::{
 use crate::{
     counters::COUNTERS,
     hooks::ftrace::{
-        Hook,
-        Redirect, //
+        Redirect,
+        RedirectHook, //
     },
     pidns::Pidns, //
 };
 
 /// Refuses PIDs for as long as the value lives.
 pub(crate) struct Guard {
-    _alloc_pid: Pin<KBox<Hook<AllocPid>>>,
+    _alloc_pid: Pin<KBox<RedirectHook<AllocPid>>>,
 }
 
 impl Guard {
@@ -32,10 +32,10 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// Those of [`Hook::register`].
+    /// Those of [`RedirectHook::register`].
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
-            _alloc_pid: KBox::pin_init(Hook::register(), GFP_KERNEL)?,
+            _alloc_pid: KBox::pin_init(RedirectHook::register(), GFP_KERNEL)?,
         })
     }
 }

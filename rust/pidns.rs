@@ -31,11 +31,34 @@ use kernel::{
     }, //
 };
 
+use crate::module_parameters;
+
 /// The PID of the child reaper in its own namespace (`is_child_reaper()`).
 const CHILD_REAPER: Pid = 1;
 
 /// How many PIDs are looked at before RCU gets to breathe.
 const PIDS_PER_SLICE: usize = 128;
+
+/// When a PID namespace counts as dead.
+#[derive(Clone, Copy)]
+pub(crate) enum Death {
+    /// When the last thread of its init has left `signal->live`, in `do_exit()`.
+    OfLastThread,
+    /// As the kernel has it: when its init has come to `zap_pid_ns_processes()`.
+    InZap,
+}
+
+impl Death {
+    /// What the module has been told to go by.
+    #[inline]
+    pub(crate) fn configured() -> Self {
+        if module_parameters::early.value() {
+            Self::OfLastThread
+        } else {
+            Self::InZap
+        }
+    }
+}
 
 /// A PID namespace that stays for `'a`.
 #[derive(Clone, Copy)]
@@ -101,17 +124,24 @@ impl<'a> Pidns<'a> {
             .any(|ns| ns.is_dead(&rcu))
     }
 
-    /// Whether the last thread of this namespace's init has left `signal->live`.
+    /// Whether init has come to `zap_pid_ns_processes()`, which clears `PIDNS_ADDING` first.
+    pub(crate) fn is_zapped(self) -> bool {
+        // SAFETY: The namespace is valid. The field is an `unsigned int` that is written under
+        // `pidmap_lock`.
+        let allocated = unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).pid_allocated) };
+
+        allocated.load(Relaxed) & bindings::PIDNS_ADDING == 0
+    }
+
+    /// Whether this namespace has died, whatever is above it.
     ///
     /// A namespace that has no init yet is not dead.
     fn is_dead(self, _rcu: &rcu::Guard) -> bool {
-        let ns = self.0.as_ptr();
-
-        // SAFETY: `ns` is valid. The field is an `unsigned int` that is written under
-        // `pidmap_lock`.
-        let allocated = unsafe { Atomic::from_ptr(&raw mut (*ns).pid_allocated) }.load(Relaxed);
-        if allocated & bindings::PIDNS_ADDING == 0 {
+        if self.is_zapped() {
             return true;
+        }
+        if matches!(Death::configured(), Death::InZap) {
+            return false;
         }
 
         let reaper = self.child_reaper();

@@ -44,6 +44,10 @@ module! {
             default: true,
             description: "Kill everything in a namespace when its init dies (default: on)",
         },
+        early: bool {
+            default: true,
+            description: "Do so at once, not in the kernel's own order (default: on)",
+        },
     },
 }
 
@@ -62,11 +66,12 @@ impl kernel::Module for PidnsGuard {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let guard = module_parameters::guard.value();
         let kill = module_parameters::kill.value();
+        let death = pidns::Death::configured();
 
         let debugfs = counters::DebugFs::new()?;
         let teardowns = teardown::Teardowns::new()?;
         let stragglers = kill.then(straggler::Stragglers::new).transpose()?;
-        let reaper = kill.then(reaper::Reaper::new).transpose()?;
+        let reaper = kill.then(|| reaper::Reaper::new(death)).transpose()?;
         let guard = guard.then(guard::Guard::new).transpose()?;
 
         if kill {
@@ -74,9 +79,10 @@ impl kernel::Module for PidnsGuard {
         }
 
         pr_info!(
-            "loaded: guard {}, kill {}\n",
+            "loaded: guard {}, kill {}, early {}\n",
             on_off(guard.is_some()),
-            on_off(kill)
+            on_off(kill),
+            on_off(module_parameters::early.value())
         );
 
         Ok(Self {

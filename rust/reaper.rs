@@ -3,26 +3,50 @@
 //! I2, the reaper kill: when its init dies, everything in a PID namespace is killed.
 //!
 //! The kernel does so too, in `zap_pid_ns_processes()`, but only after init has given up its
-//! memory, files and sockets, and never if init gets stuck on that way. The kill here comes first.
+//! memory, files and sockets, and never if init gets stuck on that way. The kill here comes
+//! first, unless the kernel's own order is asked for.
 
 use kernel::{
     prelude::*,
+    str::CStr,
+    sync::barrier::{
+        smp_mb,
+        Full, //
+    },
     task::CurrentTask, //
 };
 
 use crate::{
     counters::COUNTERS,
-    hooks::tracepoint::{
-        OnExit,
-        Probe,
-        SchedProcessExit, //
+    hooks::{
+        ftrace::{
+            EntryHook,
+            OnEntry, //
+        },
+        tracepoint::{
+            OnExit,
+            Probe,
+            SchedProcessExit, //
+        }, //
     },
-    pidns::Pidns, //
+    pidns::{
+        Death,
+        Pidns, //
+    }, //
 };
 
 /// Kills what a dying init leaves behind, for as long as the value lives.
-pub(crate) struct Reaper {
-    _exits: Probe<SchedProcessExit<Exits>>,
+pub(crate) enum Reaper {
+    /// At the death of its last thread.
+    Early {
+        /// Who dies.
+        _exits: Probe<SchedProcessExit<Exits>>,
+    },
+    /// Where the kernel does it.
+    Late {
+        /// Who waits for its members.
+        _waits: Pin<KBox<EntryHook<Waits>>>,
+    },
 }
 
 impl Reaper {
@@ -30,15 +54,20 @@ impl Reaper {
     ///
     /// # Errors
     ///
-    /// Those of [`Probe::register`].
-    pub(crate) fn new() -> Result<Self> {
-        Ok(Self {
-            _exits: Probe::register()?,
+    /// Those of [`Probe::register`] and of [`EntryHook::register`].
+    pub(crate) fn new(death: Death) -> Result<Self> {
+        Ok(match death {
+            Death::OfLastThread => Self::Early {
+                _exits: Probe::register()?,
+            },
+            Death::InZap => Self::Late {
+                _waits: KBox::pin_init(EntryHook::register(), GFP_KERNEL)?,
+            },
         })
     }
 }
 
-struct Exits;
+pub(crate) struct Exits;
 
 impl OnExit for Exits {
     /// The last thread of an init is gone: kill all others.
@@ -52,6 +81,27 @@ impl OnExit for Exits {
         }
 
         if let Some(ns) = Pidns::reaped_by(task) {
+            kill_members(ns);
+        }
+    }
+}
+
+pub(crate) struct Waits;
+
+impl OnEntry for Waits {
+    /// `zap_pid_ns_processes()` calls it for the first time right after its own kill, and then
+    /// for as long as init has children.
+    ///
+    /// Not the entry of `zap_pid_ns_processes()`: there `PIDNS_ADDING` is still set, and a child
+    /// that is attached behind the walk would not see the death.
+    const FUNCTION: &'static CStr = c"kernel_wait4";
+
+    fn on_entry() {
+        let init = current!();
+
+        if let Some(ns) = Pidns::reaped_by(init).filter(|ns| ns.is_zapped()) {
+            // `disable_pid_allocation()` is no full barrier between the death and the walk.
+            smp_mb(Full);
             kill_members(ns);
         }
     }

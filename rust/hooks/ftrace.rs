@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A hook that sends some calls of a kernel function to a function of this module.
+//! Hooks on the entry of a kernel function: to be told of each call, or to answer some of them.
 //!
-//! This is what a livepatch stands on: an `ftrace_ops` with `FTRACE_OPS_FL_IPMODIFY` may change
-//! the address at which the call goes on. Only the calls that are not to take place are sent
-//! here. All others never enter the module: what they do next may sleep for as long as it likes.
+//! The second is what a livepatch stands on: an `ftrace_ops` with `FTRACE_OPS_FL_IPMODIFY` may
+//! change the address at which the call goes on. Only the calls that are not to take place are
+//! sent to this module. All others never enter it: what they do next may sleep for as long as it
+//! likes.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 
@@ -49,27 +50,27 @@ pub(crate) unsafe trait Redirect {
     fn stand_in() -> *const c_void;
 }
 
-/// A hook on the kernel's function `R::FUNCTION`, for as long as the value lives.
-///
-/// # Invariants
-///
-/// `ops` is registered with ftrace, and filtered to `R::FUNCTION`.
-#[pin_data(PinnedDrop)]
-pub(crate) struct Hook<R: Redirect> {
+/// What to do when a kernel function is called.
+pub(crate) trait OnEntry {
+    /// The name of the function.
+    const FUNCTION: &'static CStr;
+
+    /// Called at its entry, in the context of the caller, with preemption off.
+    fn on_entry();
+}
+
+/// A hook that answers some calls of `R::FUNCTION`, for as long as the value lives.
+#[pin_data]
+pub(crate) struct RedirectHook<R: Redirect> {
     #[pin]
-    ops: Opaque<bindings::ftrace_ops>,
+    ops: Ops,
     _redirect: PhantomData<R>,
 }
 
-// SAFETY: An `ftrace_ops` may be unregistered by any task.
-unsafe impl<R: Redirect> Send for Hook<R> {}
-// SAFETY: Nothing can be done with a shared reference to a `Hook`.
-unsafe impl<R: Redirect> Sync for Hook<R> {}
-
-impl<R: Redirect> Hook<R> {
+impl<R: Redirect> RedirectHook<R> {
     /// # Safety
     ///
-    /// To be called by ftrace only, at the entry of `R::FUNCTION`.
+    /// To be called by ftrace only, at the entry of `R::FUNCTION`, with `FTRACE_OPS_FL_IPMODIFY`.
     unsafe extern "C" fn entered(
         _ip: c_ulong,
         _parent_ip: c_ulong,
@@ -98,33 +99,94 @@ impl<R: Redirect> Hook<R> {
     /// else redirects it (a livepatch), otherwise what `register_ftrace_function()` says.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            ops <- Opaque::try_ffi_init(|ops: *mut bindings::ftrace_ops| {
+            // Only one at a time may send calls elsewhere.
+            ops <- Ops::register(R::FUNCTION, Self::entered, bindings::FTRACE_OPS_FL_IPMODIFY),
+            _redirect: PhantomData,
+        }? Error)
+    }
+}
+
+/// A hook that is told of all calls of `H::FUNCTION`, for as long as the value lives.
+#[pin_data]
+pub(crate) struct EntryHook<H: OnEntry> {
+    #[pin]
+    ops: Ops,
+    _handler: PhantomData<H>,
+}
+
+impl<H: OnEntry> EntryHook<H> {
+    extern "C" fn entered(
+        _ip: c_ulong,
+        _parent_ip: c_ulong,
+        _ops: *mut bindings::ftrace_ops,
+        _fregs: *mut bindings::ftrace_regs,
+    ) {
+        H::on_entry();
+    }
+
+    /// Registers the hook. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if the kernel has no such function that could be hooked, otherwise what
+    /// `register_ftrace_function()` says.
+    pub(crate) fn register() -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            ops <- Ops::register(H::FUNCTION, Self::entered, 0),
+            _handler: PhantomData,
+        }? Error)
+    }
+}
+
+/// The prototype of what ftrace calls.
+type Callback =
+    unsafe extern "C" fn(c_ulong, c_ulong, *mut bindings::ftrace_ops, *mut bindings::ftrace_regs);
+
+/// An `ftrace_ops`, registered for as long as the value lives.
+///
+/// # Invariants
+///
+/// `ops` is registered with ftrace, and filtered to one function.
+#[pin_data(PinnedDrop)]
+struct Ops {
+    #[pin]
+    ops: Opaque<bindings::ftrace_ops>,
+}
+
+// SAFETY: An `ftrace_ops` may be unregistered by any task.
+unsafe impl Send for Ops {}
+// SAFETY: Nothing can be done with a shared reference to an `Ops`.
+unsafe impl Sync for Ops {}
+
+impl Ops {
+    fn register(
+        function: &'static CStr,
+        callback: Callback,
+        flags: c_uint,
+    ) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            // INVARIANT: `attach()` filters and registers it.
+            ops <- Opaque::try_ffi_init(move |ops: *mut bindings::ftrace_ops| {
                 // SAFETY: `ops` points to memory for an `ftrace_ops`, which stays where it is
                 // until `drop()`. A zeroed one is what C code starts with.
                 unsafe { ops.write(pin_init::zeroed()) };
                 // SAFETY: As above, and nobody else knows of it yet.
                 unsafe {
-                    (*ops).func = Some(Self::entered);
-                    (*ops).flags = (
-                        // May send a call elsewhere; only one at a time may do so.
-                        bindings::FTRACE_OPS_FL_IPMODIFY
-                            // ftrace sees to it that `entered()` does not call itself.
-                            | bindings::FTRACE_OPS_FL_RECURSION
-                    ) as c_ulong;
+                    (*ops).func = Some(callback);
+                    // ftrace sees to it that the callback does not call itself.
+                    (*ops).flags = (flags | bindings::FTRACE_OPS_FL_RECURSION) as c_ulong;
                 }
                 // SAFETY: `ops` was initialised above.
-                unsafe { Self::attach(ops) }
+                unsafe { Self::attach(ops, function) }
             }),
-            // INVARIANT: `attach()` filtered and registered it.
-            _redirect: PhantomData,
         }? Error)
     }
 
     /// # Safety
     ///
     /// `ops` must be initialised and not registered.
-    unsafe fn attach(ops: *mut bindings::ftrace_ops) -> Result {
-        let name = R::FUNCTION.to_bytes();
+    unsafe fn attach(ops: *mut bindings::ftrace_ops, function: &CStr) -> Result {
+        let name = function.to_bytes();
 
         // SAFETY: By this function's contract. The name is only read, despite its type.
         to_result(unsafe {
@@ -133,23 +195,23 @@ impl<R: Redirect> Hook<R> {
         // `ftrace_set_hash()` says EINVAL where nothing matched.
         .map_err(|err| if err == EINVAL { EOPNOTSUPP } else { err })
         .and_then(|()| {
-            // SAFETY: By this function's contract, and filtered: without a filter an ops with
-            // `FTRACE_OPS_FL_IPMODIFY` would be refused.
+            // SAFETY: By this function's contract, and filtered: without a filter it would be
+            // called for every function there is.
             to_result(unsafe { bindings::register_ftrace_function(ops) })
         })
         .inspect_err(|err| {
             // SAFETY: Not registered, so nobody uses the filter.
             unsafe { bindings::ftrace_free_filter(ops) };
-            explain(R::FUNCTION, *err);
+            explain(function, *err);
         })
     }
 }
 
 #[pinned_drop]
-impl<R: Redirect> PinnedDrop for Hook<R> {
+impl PinnedDrop for Ops {
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type's invariant it is registered. When the first call returns,
-        // `entered()` is not running and will not run again. Who it sent to the stand-in may have
+        // SAFETY: By the type's invariant it is registered. When the first call returns, the
+        // callback is not running and will not run again. Who it sent to a stand-in may have
         // been preempted on the way or inside; by the contract of `Redirect` the stand-in does not
         // sleep, so that `synchronize_rcu_tasks()`, which waits until every task has slept or gone
         // to user space, waits for all of them.
