@@ -244,6 +244,19 @@ static inline bool left_alone(pid_t pid)
 	return p && !(strtoull(p + 8, NULL, 16) & kill_bit);
 }
 
+/* Whether it comes to rest like that; it may still be on its way to sleep. */
+static inline bool lives_on(pid_t pid)
+{
+	long long end = now_ms() + PATIENCE_MS;
+
+	while (!left_alone(pid)) {
+		if (now_ms() > end)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
 /* Fills @pids with the processes of a cgroup; returns how many there are. */
 static inline int cgroup_procs(int dir, pid_t *pids, int max)
 {

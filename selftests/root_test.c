@@ -140,7 +140,7 @@ TEST_F_TIMEOUT(root, callers_spared, TEST_SECONDS)
 	ASSERT_EQ(0, kill(b->init, SIGKILL));
 	ASSERT_EQ(0, box_wait_init(b));
 	EXPECT_FALSE(readable(fd, 0));
-	EXPECT_TRUE(left_alone(pid));
+	EXPECT_TRUE(lives_on(pid));
 	close(fd);
 }
 
