@@ -15,6 +15,7 @@ DIR="$(dirname "$(readlink -f "$0")")"
 source "$DIR/ktap_helpers.sh"
 
 KO="${PIDNS_GUARD_KO:-}"
+MODULES="${PIDNS_GUARD_TEST_MODULES:-$DIR/test_modules}"
 TRACEFS=/sys/kernel/tracing
 DEBUGFS=/sys/kernel/debug/pidns_guard
 LIVEPATCH=/sys/kernel/livepatch/livepatch_alloc_pid
@@ -103,8 +104,8 @@ bad_parameter() {
 transition() { while [ "$(cat "$LIVEPATCH/transition" 2>/dev/null)" = 1 ]; do sleep 0.1; done; }
 
 livepatch_first() {
-	[ -e "$DIR/test_modules/livepatch_alloc_pid.ko" ] || return "$KSFT_SKIP"
-	insmod "$DIR/test_modules/livepatch_alloc_pid.ko" || return 1
+	[ -e "$MODULES/livepatch_alloc_pid.ko" ] || return "$KSFT_SKIP"
+	insmod "$MODULES/livepatch_alloc_pid.ko" || return 1
 	transition
 	refused livepatch 'Device or resource busy' "$KO"
 	local ok=$?

@@ -1,0 +1,123 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# The module beside others who hook the same places: tracers of alloc_pid() and
+# zap_pid_ns_processes(), and the sched events. Whoever comes first, and whoever
+# goes first: the module enforces, and the other one sees what it always sees.
+#
+# PIDNS_GUARD_KO names the module. Without it all is skipped.
+
+DIR="$(dirname "$(readlink -f "$0")")"
+# shellcheck disable=SC1091 # comes with the kernel source
+source "$DIR/ktap_helpers.sh"
+
+KO="${PIDNS_GUARD_KO:-}"
+T=/sys/kernel/tracing
+COUNTERS=/sys/kernel/debug/pidns_guard/counters
+
+loaded() { [ -d /sys/module/pidns_guard ]; }
+counter() { sed -n "s/^$1 //p" "$COUNTERS"; }
+
+# A namespace dies with a member in it, and then another with a fork after it.
+deaths() {
+	unshare -p -f sh -c 'sleep 1000 & exit 7'
+	[ $? -eq 7 ] && ! unshare -p sh -c '/bin/true; /bin/true; exit 0' 2>/dev/null
+}
+
+# Both are the module's doing.
+enforces() {
+	local refused torn killed
+	refused=$(counter forks_refused) torn=$(counter namespaces_torn_down)
+	killed=$(counter processes_killed)
+	deaths || { ktap_print_msg "not enforced"; return 1; }
+	if [ "$(counter forks_refused)" -le "$refused" ] ||
+		[ "$(counter processes_killed)" -le "$killed" ] ||
+		[ "$(counter namespaces_torn_down)" -lt $((torn + 2)) ]; then
+		ktap_print_msg "enforced, but not by the module"
+		return 1
+	fi
+}
+
+# The other one sees an ordinary fork, and the death of a namespace.
+sees() {
+	echo >"$T/trace"
+	unshare -p -f sh -c 'exit 7'
+	local what
+	for what in $seen; do
+		grep -q "$what" "$T/trace" || { ktap_print_msg "$what was not seen"; return 1; }
+	done
+}
+
+tracer_on() {
+	echo 'alloc_pid zap_pid_ns_processes' >"$T/set_ftrace_filter" && echo "$1" >"$T/current_tracer"
+}
+tracer_off() { echo nop >"$T/current_tracer" && echo >"$T/set_ftrace_filter"; }
+
+function_on() { seen='alloc_pid zap_pid_ns_processes' && tracer_on function; }
+function_off() { tracer_off; }
+graph_on() { seen='alloc_pid zap_pid_ns_processes' && tracer_on function_graph; }
+graph_off() { tracer_off; }
+events_on() {
+	seen='sched_process_exit sched_process_fork'
+	echo 1 >"$T/events/sched/sched_process_exit/enable" &&
+		echo 1 >"$T/events/sched/sched_process_fork/enable"
+}
+events_off() {
+	echo 0 >"$T/events/sched/sched_process_exit/enable"
+	echo 0 >"$T/events/sched/sched_process_fork/enable"
+}
+kprobes_on() {
+	[ -e "$T/kprobe_events" ] || return "$KSFT_SKIP"
+	seen='beside_alloc beside_zap beside_zapped'
+	{
+		echo 'p:beside_alloc alloc_pid'
+		echo 'p:beside_zap zap_pid_ns_processes'
+		echo 'r:beside_zapped zap_pid_ns_processes'
+	} >"$T/kprobe_events" && echo 1 >"$T/events/kprobes/enable"
+}
+kprobes_off() { echo 0 >"$T/events/kprobes/enable" && echo >"$T/kprobe_events"; }
+
+# Who comes first, and who goes first: other, module.
+scene() {
+	local other=$1 first=$2 gone=$3
+	if [ "$first" = other ]; then
+		"${other}_on" || return $?
+		insmod "$KO"
+	else
+		insmod "$KO"
+		"${other}_on" || { local skip=$?; rmmod pidns_guard; return "$skip"; }
+	fi
+	enforces && sees
+	local ok=$?
+	if [ "$gone" = other ]; then
+		"${other}_off"
+		enforces || ok=1
+		rmmod pidns_guard || ok=1
+	else
+		rmmod pidns_guard || ok=1
+		sees || ok=1
+		"${other}_off"
+	fi
+	return "$ok"
+}
+
+ktap_print_header
+if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
+
+ktap_set_plan 16
+for other in function graph events kprobes; do
+	for first in other module; do
+		for gone in other module; do
+			name=beside.$other.$first-first.$gone-gone-first
+			if [ -n "$KO" ]; then scene $other $first $gone; else (exit "$KSFT_SKIP"); fi
+			case $? in
+			0) ktap_test_pass "$name" ;;
+			"$KSFT_SKIP") ktap_test_skip "$name" ;;
+			*) ktap_test_fail "$name" ;;
+			esac
+		done
+	done
+done
+
+[ -z "${restore:-}" ] || insmod "$KO"
+ktap_finished
