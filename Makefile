@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug check shell selftests \
+.PHONY: all modules modules_install run test test-debug bench check shell selftests \
 	kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -34,7 +34,7 @@ modules_install: modules
 	@$(kbuild) modules_install
 
 ## run: show what the module is for, in a VM, on real programs
-run: modules
+run: modules selftests
 	@scripts/demo
 
 ## test: the selftests on {stock, bare} x {without, with the module}
@@ -44,6 +44,10 @@ test: modules selftests
 ## test-debug: the selftests with the module under KASAN, lockdep, kmemleak (slow)
 test-debug: selftests
 	@scripts/test-debug $(TESTS)
+
+## bench: what the module costs a fork, as a ratio
+bench: modules selftests
+	@scripts/bench
 
 ## check: rustfmt, clippy, checkpatch, shellcheck and the like
 check: $(if $(KDIR),,kernel)
