@@ -140,18 +140,25 @@ TEST_F(guard, clone3_after_death)
 	EXPECT_EQ(ENOMEM, errno);
 }
 
+/* A fork that asks for certain PIDs, on one level and those above it. */
+static pid_t fork_as(const pid_t *tid, size_t levels)
+{
+	struct clone_args args = {
+		.exit_signal = SIGCHLD,
+		.set_tid = (uintptr_t)tid,
+		.set_tid_size = levels,
+	};
+
+	return syscall(__NR_clone3, &args, sizeof(args));
+}
+
 /* I1 for clone3 that asks for a certain PID: the set_tid part of alloc_pid(). */
 TEST_F(guard, set_tid_after_death)
 {
 	pid_t tid = 42;
-	struct clone_args args = {
-		.exit_signal = SIGCHLD,
-		.set_tid = (uintptr_t)&tid,
-		.set_tid_size = 1,
-	};
 
 	ASSERT_EQ(0, caller_of_dead_ns());
-	ASSERT_EQ(-1, undo(syscall(__NR_clone3, &args, sizeof(args))));
+	ASSERT_EQ(-1, undo(fork_as(&tid, 1)));
 	EXPECT_EQ(ENOMEM, errno);
 }
 
@@ -188,13 +195,7 @@ TEST_F(guard, set_tid_errors_stay)
 	ASSERT_EQ(0, waitid(P_PID, init, &si, WEXITED | WNOWAIT));
 
 	for (i = 0; i < ARRAY_SIZE(calls); i++) {
-		struct clone_args args = {
-			.exit_signal = SIGCHLD,
-			.set_tid = (uintptr_t)calls[i].tid,
-			.set_tid_size = calls[i].size,
-		};
-
-		EXPECT_EQ(-1, undo(syscall(__NR_clone3, &args, sizeof(args))));
+		EXPECT_EQ(-1, undo(fork_as(calls[i].tid, calls[i].size)));
 		EXPECT_EQ(calls[i].error, errno) {
 			TH_LOG("%s", calls[i].what);
 		}
@@ -206,15 +207,10 @@ TEST_F(guard, set_tid_errors_stay)
 TEST_F(guard, set_tid_needs_capability)
 {
 	pid_t tid = 42;
-	struct clone_args args = {
-		.exit_signal = SIGCHLD,
-		.set_tid = (uintptr_t)&tid,
-		.set_tid_size = 1,
-	};
 
 	ASSERT_EQ(0, caller_of_dead_ns());
 	ASSERT_EQ(0, seteuid(65534));
-	EXPECT_EQ(-1, undo(syscall(__NR_clone3, &args, sizeof(args))));
+	EXPECT_EQ(-1, undo(fork_as(&tid, 1)));
 	EXPECT_EQ(EPERM, errno);
 	ASSERT_EQ(0, seteuid(0));
 }
