@@ -13,7 +13,7 @@
 //! done.
 //!
 //! All of that is safe code. It stands on [`pidns`], a view of namespaces and processes, and on
-//! [`hooks`], three ways to be called by the kernel.
+//! [`hooks`], the ways to be called by the kernel.
 //!
 //! No state is kept about any namespace: whether it is dead is read off the namespace itself,
 //! each time it matters.

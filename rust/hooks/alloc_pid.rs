@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A say in `alloc_pid()`: which calls are not to take place, and what they return.
+//!
+//! C source: [`kernel/pid.c`](srctree/kernel/pid.c)
+
+use core::marker::PhantomData;
+use kernel::{
+    bindings,
+    prelude::*,
+    str::CStr,
+    task::Pid, //
+};
+
+use super::ftrace::Redirect;
+use crate::pidns::Pidns;
+
+/// What to do when somebody asks for a PID.
+pub(crate) trait OnAllocPid {
+    /// Decides whether the call is refused. Called with preemption off.
+    fn is_refused(ns: Pidns<'_>) -> bool;
+
+    /// What the refused caller gets. `set_tid` are the PIDs that it asks for, if any: one for `ns`,
+    /// one for its parent, and so on.
+    ///
+    /// Called in the context of the caller of `fork()`, with nothing held. Must not sleep.
+    fn refuse(ns: Pidns<'_>, set_tid: &[Pid]) -> Error;
+}
+
+/// The function `alloc_pid()`.
+pub(crate) struct AllocPid<H>(PhantomData<H>);
+
+// SAFETY: `stand_in()` returns a function with the prototype of `alloc_pid()`, see
+// `include/linux/pid.h`, which by the contract of `OnAllocPid` does not sleep.
+unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
+    const FUNCTION: &'static CStr = c"alloc_pid";
+
+    #[inline]
+    unsafe fn wanted(ns: c_ulong) -> bool {
+        // SAFETY: The first argument of `alloc_pid()` is the namespace that `copy_process()` found
+        // in the new task's `nsproxy`, which holds a reference to it.
+        H::is_refused(unsafe { Pidns::from_raw(ns as *const bindings::pid_namespace) })
+    }
+
+    fn stand_in() -> *const c_void {
+        Self::answer as *const c_void
+    }
+}
+
+impl<H: OnAllocPid> AllocPid<H> {
+    /// Stands in for `alloc_pid()`.
+    ///
+    /// # Safety
+    ///
+    /// To be called as `alloc_pid()` is: `ns` must be valid, and `set_tid` must point to
+    /// `set_tid_size` PIDs if there are any.
+    unsafe extern "C" fn answer(
+        ns: *mut bindings::pid_namespace,
+        set_tid: *mut bindings::pid_t,
+        set_tid_size: usize,
+    ) -> *mut bindings::pid {
+        let set_tid = match set_tid_size {
+            0 => &[],
+            // SAFETY: By this function's contract.
+            size => unsafe { core::slice::from_raw_parts(set_tid, size) },
+        };
+
+        // SAFETY: By this function's contract.
+        H::refuse(unsafe { Pidns::from_raw(ns) }, set_tid).to_ptr()
+    }
+}
