@@ -40,17 +40,26 @@ static pid_t undo(pid_t pid)
 	return pid;
 }
 
-/* unshare, fork, and init exits: what the caller forks next is to be refused. */
-static int caller_of_dead_ns(void)
+/* unshare, fork, and init exits: a zombie that its parent has not waited for. */
+static pid_t zombie_init(void)
 {
-	pid_t pid;
+	siginfo_t si = {};
+	pid_t init;
 
 	if (unshare(CLONE_NEWPID))
 		return -1;
-	pid = fork();
-	if (!pid)
+	init = fork();
+	if (!init)
 		_exit(0);
-	return pid > 0 && waitpid(pid, NULL, 0) == pid ? 0 : -1;
+	return init > 0 && !waitid(P_PID, init, &si, WEXITED | WNOWAIT) ? init : -1;
+}
+
+/* And reaped: what the caller forks next is to be refused. */
+static int caller_of_dead_ns(void)
+{
+	pid_t init = zombie_init();
+
+	return init > 0 && waitpid(init, NULL, 0) == init ? 0 : -1;
 }
 
 static void init_waits(struct box *b, void *arg __maybe_unused)
@@ -183,16 +192,11 @@ TEST_F(guard, set_tid_errors_stay)
 		{ "taken", 1, { 1 }, EEXIST },
 		{ "taken, above", 2, { 42, 1 }, EEXIST },
 	};
-	siginfo_t si = {};
 	unsigned int i;
 	pid_t init;
 
-	ASSERT_EQ(0, unshare(CLONE_NEWPID));
-	init = fork();
-	ASSERT_GE(init, 0);
-	if (!init)
-		_exit(0);
-	ASSERT_EQ(0, waitid(P_PID, init, &si, WEXITED | WNOWAIT));
+	init = zombie_init();
+	ASSERT_GT(init, 0);
 
 	for (i = 0; i < ARRAY_SIZE(calls); i++) {
 		EXPECT_EQ(-1, undo(fork_as(calls[i].tid, calls[i].size)));
@@ -253,15 +257,10 @@ TEST_F(guard, thread_of_caller)
  */
 TEST_F(guard, fork_beside_zombie)
 {
-	siginfo_t si = {};
 	pid_t init, pid;
 
-	ASSERT_EQ(0, unshare(CLONE_NEWPID));
-	init = fork();
-	ASSERT_GE(init, 0);
-	if (!init)
-		_exit(0);
-	ASSERT_EQ(0, waitid(P_PID, init, &si, WEXITED | WNOWAIT));
+	init = zombie_init();
+	ASSERT_GT(init, 0);
 	pid = undo(fork());
 	EXPECT_EQ(-1, pid);
 	if (pid < 0)
