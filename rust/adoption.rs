@@ -9,8 +9,28 @@ use kernel::prelude::*;
 
 use crate::{
     counters::COUNTERS,
-    pidns::Pidns, //
+    ledger,
+    pidns::{
+        Pidns,
+        CHILD_REAPER, //
+    },
+    stall,
+    text::Ending, //
 };
+
+/// Notes the inits that are dead and have not been reaped. May sleep.
+pub(crate) fn note() {
+    Pidns::root().for_each_member(|process| {
+        let ns = process.pidns();
+
+        if process.nr_in(ns) == CHILD_REAPER && ns.is_dead_itself() {
+            ledger::with(|ledger| {
+                ledger.begin(ns, process.id(), process.leader().comm(), Ending(None));
+            });
+            stall::expect();
+        }
+    });
+}
 
 /// Kills every process that lives in a doomed PID namespace.
 ///
@@ -22,6 +42,11 @@ pub(crate) fn adopt() {
     Pidns::root().for_each_member(|process| {
         if process.pidns().is_doomed() {
             killed += i64::from(process.kill());
+        }
+    });
+    ledger::with(|ledger| {
+        for teardown in ledger.unfinished() {
+            teardown.killed(0);
         }
     });
 

@@ -3,10 +3,6 @@
 //! What the module has done so far: in debugfs at any time, in the kernel log at the end.
 
 use kernel::{
-    debugfs::{
-        Dir,
-        File, //
-    },
     fmt,
     prelude::*,
     sync::atomic::{
@@ -71,7 +67,7 @@ impl fmt::Display for Counters {
 
 impl Counters {
     /// Writes the counters as a program reads them: a name and a number on each line.
-    fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub(crate) fn write_lines(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
             "namespaces_torn_down {}",
@@ -80,33 +76,6 @@ impl Counters {
         writeln!(f, "processes_killed {}", self.processes_killed.get())?;
         writeln!(f, "forks_refused {}", self.forks_refused.get())?;
         writeln!(f, "stragglers_killed {}", self.stragglers_killed.get())
-    }
-}
-
-/// `/sys/kernel/debug/pidns_guard/counters`, for as long as the value lives.
-///
-/// Without debugfs there is no file, and that is no error.
-pub(crate) struct DebugFs {
-    _counters: Pin<KBox<File<&'static Counters>>>,
-}
-
-impl DebugFs {
-    /// Makes the file. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new() -> Result<Self> {
-        let dir = Dir::new(c"pidns_guard");
-        let counters = dir.read_callback_file(
-            c"counters",
-            &COUNTERS,
-            &|counters: &&'static Counters, f| counters.write_lines(f),
-        );
-
-        Ok(Self {
-            _counters: KBox::pin_init(counters, GFP_KERNEL)?,
-        })
     }
 }
 

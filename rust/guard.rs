@@ -13,7 +13,6 @@ use kernel::{
 };
 
 use crate::{
-    counters::COUNTERS,
     hooks::{
         alloc_pid::{
             AllocPid,
@@ -21,7 +20,8 @@ use crate::{
         },
         ftrace::RedirectHook, //
     },
-    pidns::Pidns, //
+    pidns::Pidns,
+    refusal, //
 };
 
 /// Refuses PIDs for as long as the value lives.
@@ -44,7 +44,9 @@ impl Guard {
 
 struct Requests;
 
-impl OnAllocPid for Requests {
+// SAFETY: `refuse()` reads, counts and logs. `ns_capable()` and `printk()` may be called where one
+// must not sleep.
+unsafe impl OnAllocPid for Requests {
     #[inline]
     fn is_refused(ns: Pidns<'_>) -> bool {
         ns.is_doomed()
@@ -55,7 +57,7 @@ impl OnAllocPid for Requests {
             return err;
         }
 
-        COUNTERS.forks_refused.add(1);
+        refusal::note(ns);
         ENOMEM
     }
 }

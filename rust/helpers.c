@@ -5,13 +5,22 @@
  * kernel's bindings do not know. No decision is taken here.
  */
 
+#include <linux/cgroup.h>
 #include <linux/err.h>
+#include <linux/fdtable.h>
+#include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/kprobes.h>
+#include <linux/magic.h>
+#include <linux/sched/task.h>
 #include <linux/slab.h>
 #include <linux/tracepoint.h>
 
 #include "helpers.h"
+
+#define CREATE_TRACE_POINTS
+#define CREATE_RUST_TRACE_POINTS
+#include "trace.h"
 
 notrace unsigned long
 pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs, unsigned int n)
@@ -80,4 +89,54 @@ void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe)
 {
 	unregister_kretprobe(&probe->rp);
 	kfree(probe);
+}
+
+/*
+ * The device number of a FUSE file system that @task has a file of open, which
+ * is its name in /sys/fs/fuse/connections; 0 if there is none. No file is
+ * taken, for who drops the last reference to one may have to wait for it.
+ */
+unsigned int pidns_guard_fuse_connection(struct task_struct *task)
+{
+	unsigned int fd, dev = 0;
+	struct files_struct *files;
+	struct fdtable *fdt;
+	struct super_block *sb;
+	struct file *file;
+
+	/* exit_files() takes the files away under this lock. */
+	task_lock(task);
+	files = task->files;
+	if (files) {
+		rcu_read_lock();
+		fdt = files_fdtable(files);
+		for (fd = 0; !dev && fd < fdt->max_fds; fd++) {
+			file = rcu_dereference(fdt->fd[fd]);
+			/*
+			 * Files are SLAB_TYPESAFE_BY_RCU: whichever this is
+			 * now, its inode stays until RCU is released.
+			 */
+			sb = file ? READ_ONCE(file->f_inode)->i_sb : NULL;
+			if (sb && sb->s_magic == FUSE_SUPER_MAGIC &&
+			    strcmp(sb->s_type->name, "virtiofs"))
+				dev = sb->s_dev;
+		}
+		rcu_read_unlock();
+	}
+	task_unlock(task);
+
+	return dev;
+}
+
+/*
+ * The cgroup of @task in the hierarchy of the freezer, which is one of cgroup
+ * v1. Called under RCU.
+ */
+int pidns_guard_freezer_path(struct task_struct *task, char *path, size_t size)
+{
+#ifdef CONFIG_CGROUP_FREEZER
+	return cgroup_path(task_css(task, freezer_cgrp_id)->cgroup, path, size);
+#else
+	return -EOPNOTSUPP;
+#endif
 }

@@ -6,8 +6,11 @@
 #ifndef _PIDNS_GUARD_HELPERS_H
 #define _PIDNS_GUARD_HELPERS_H
 
+#include <linux/types.h>
+
 struct ftrace_regs;
 struct pidns_guard_retprobe;
+struct task_struct;
 
 unsigned long pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs,
 					      unsigned int n);
@@ -20,5 +23,8 @@ struct pidns_guard_retprobe *
 pidns_guard_retprobe_register(const char *function, int maxactive,
 			      void (*returned)(void));
 void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
+
+unsigned int pidns_guard_fuse_connection(struct task_struct *task);
+int pidns_guard_freezer_path(struct task_struct *task, char *path, size_t size);
 
 #endif /* _PIDNS_GUARD_HELPERS_H */

@@ -7,6 +7,7 @@
 //! dropped, waits until nobody is inside the module through it any more, so that the module may be
 //! unloaded right after.
 
+pub(crate) mod alarm;
 pub(crate) mod alloc_pid;
 pub(crate) mod ftrace;
 pub(crate) mod retprobe;

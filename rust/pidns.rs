@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A view of PID namespaces, and of the processes in them.
+//! A view of PID namespaces, and of the PIDs in them.
 //!
-//! This is the other edge, beside [`hooks`](crate::hooks): it reads fields of `struct
-//! pid_namespace`, `struct pid` and `struct signal_struct` that the `kernel` crate has no
-//! accessors for. Nothing here takes a lock other than RCU, and nothing allocates.
+//! With [`process`](crate::process) and [`thread`](crate::thread) this is the other edge, beside
+//! [`hooks`](crate::hooks): it reads fields of `struct pid_namespace` and `struct pid` that the
+//! `kernel` crate has no accessors for. Nothing here takes a lock other than RCU, and nothing
+//! allocates.
 //!
-//! C headers: [`include/linux/pid_namespace.h`](srctree/include/linux/pid_namespace.h),
-//! [`include/linux/pid.h`](srctree/include/linux/pid.h) and
-//! [`include/linux/sched/signal.h`](srctree/include/linux/sched/signal.h)
+//! C headers: [`include/linux/pid_namespace.h`](srctree/include/linux/pid_namespace.h) and
+//! [`include/linux/pid.h`](srctree/include/linux/pid.h)
 
-use core::{
-    marker::PhantomData,
-    ptr, //
-};
+use core::marker::PhantomData;
 use kernel::{
     bindings,
     pid_namespace::PidNamespace,
     prelude::*,
     sync::{
+        aref::ARef,
         atomic::{
             Atomic,
             Relaxed, //
@@ -31,10 +29,16 @@ use kernel::{
     }, //
 };
 
-use crate::module_parameters;
+use crate::{
+    module_parameters,
+    process::{
+        self,
+        Process, //
+    }, //
+};
 
 /// The PID of the child reaper in its own namespace (`is_child_reaper()`).
-const CHILD_REAPER: Pid = 1;
+pub(crate) const CHILD_REAPER: Pid = 1;
 
 /// How many PIDs are looked at before RCU gets to breathe.
 const PIDS_PER_SLICE: usize = 128;
@@ -91,8 +95,14 @@ impl<'a> Pidns<'a> {
         self.level() == 0
     }
 
+    /// The number that `/proc/PID/ns/pid` shows.
+    pub(crate) fn inum(self) -> u32 {
+        // SAFETY: `inum` is set in `create_pid_namespace()` and does not change.
+        unsafe { (*self.0.as_ptr()).ns.inum }
+    }
+
     /// How many namespaces are above this one.
-    fn level(self) -> usize {
+    pub(crate) fn level(self) -> usize {
         // SAFETY: `level` is set in `create_pid_namespace()` and does not change.
         unsafe { (*self.0.as_ptr()).level as usize }
     }
@@ -114,14 +124,38 @@ impl<'a> Pidns<'a> {
     /// Derived, never stored, so that there is nothing to fill and nothing to go stale.
     #[inline]
     pub(crate) fn is_doomed(self) -> bool {
+        self.dead().is_some()
+    }
+
+    /// The dead namespace that dooms this one: itself, or the nearest above it.
+    #[inline]
+    pub(crate) fn dead(self) -> Option<Self> {
         if self.is_root() {
-            return false;
+            return None;
         }
 
         let rcu = rcu::read_lock();
         self.lineage()
             .take_while(|ns| !ns.is_root())
-            .any(|ns| ns.is_dead(&rcu))
+            .find(|ns| ns.is_dead(&rcu))
+    }
+
+    /// Whether this namespace has died, whatever is above it.
+    pub(crate) fn is_dead_itself(self) -> bool {
+        self.dead().is_some_and(|dead| dead.inum() == self.inum())
+    }
+
+    /// How `reboot()` in this namespace wants its init to have ended, if it was called.
+    pub(crate) fn reboot_ending(self) -> Option<i32> {
+        // SAFETY: The namespace is valid. The field is an `int` that is written once.
+        let code = unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).reboot) }.load(Relaxed);
+
+        (code != 0).then_some(code)
+    }
+
+    /// Keeps the namespace.
+    pub(crate) fn hold(self) -> Held {
+        Held(self.0.into())
     }
 
     /// Whether init has come to `zap_pid_ns_processes()`, which clears `PIDNS_ADDING` first.
@@ -155,7 +189,7 @@ impl<'a> Pidns<'a> {
         // thread of init that was the reaper until `find_child_reaper()` replaced it. A grace
         // period that had ended before this section began would have shown the bit cleared, or the
         // pointer replaced. A task keeps its `signal_struct` until it is freed.
-        unsafe { Process::live_of((*reaper).signal) == 0 }
+        unsafe { process::live((*reaper).signal) == 0 }
     }
 
     /// The child reaper; null as long as there was none, and dangling when it has been released.
@@ -267,118 +301,73 @@ impl<'a> Pidns<'a> {
 ///
 /// `pid` is valid for `'rcu`.
 #[derive(Clone, Copy)]
-struct PidRef<'rcu> {
+pub(crate) struct PidRef<'rcu> {
     pid: *mut bindings::pid,
     _rcu: PhantomData<&'rcu rcu::Guard>,
 }
 
 impl<'rcu> PidRef<'rcu> {
+    /// The process that has this PID in the root namespace.
+    pub(crate) fn find(nr: Pid, _rcu: &'rcu rcu::Guard) -> Option<Self> {
+        // SAFETY: The root namespace is valid for ever, and `find_pid_ns()` wants RCU, which is
+        // held.
+        let pid = unsafe { bindings::find_pid_ns(nr, &raw mut bindings::init_pid_ns) };
+
+        // INVARIANT: Found under RCU, it is valid until that is released.
+        (!pid.is_null()).then_some(Self {
+            pid,
+            _rcu: PhantomData,
+        })
+    }
+
+    /// The PID that a task has.
+    ///
+    /// # Safety
+    ///
+    /// `pid` must be valid for `'rcu`.
+    pub(crate) unsafe fn from_raw(pid: *mut bindings::pid) -> Self {
+        // INVARIANT: By this function's contract.
+        Self {
+            pid,
+            _rcu: PhantomData,
+        }
+    }
+
+    pub(crate) fn as_ptr(self) -> *mut bindings::pid {
+        self.pid
+    }
+
+    /// The namespace deepest down in which it is one.
+    pub(crate) fn pidns(self) -> Pidns<'rcu> {
+        // SAFETY: By the type's invariant. `numbers` has `level + 1` elements (`alloc_pid()`), and
+        // a PID holds a reference to its namespace until it is freed.
+        unsafe {
+            let numbers: *const bindings::upid = (&raw const (*self.pid).numbers).cast();
+            Pidns::from_raw((*numbers.add((*self.pid).level as usize)).ns)
+        }
+    }
+
     /// The number it has in `ns`; 0 if it has none.
-    fn nr_in(self, ns: Pidns<'_>) -> Pid {
+    pub(crate) fn nr_in(self, ns: Pidns<'_>) -> Pid {
         // SAFETY: Both are valid.
         unsafe { bindings::pid_nr_ns(self.pid, ns.0.as_ptr()) }
     }
 
     /// The process whose thread group leader it belongs to.
-    fn process(self) -> Option<Process<'rcu>> {
+    pub(crate) fn process(self) -> Option<Process<'rcu>> {
         // SAFETY: The PID is valid, and `pid_task()` wants RCU, which is held for `'rcu`.
         let leader = unsafe { bindings::pid_task(self.pid, bindings::pid_type_PIDTYPE_TGID) };
 
-        // INVARIANT: Found under RCU, both are valid until it is released.
-        (!leader.is_null()).then_some(Process { pid: self, leader })
+        // SAFETY: Found under RCU, both are valid until that is released.
+        (!leader.is_null()).then(|| unsafe { Process::from_raw(self, leader) })
     }
 }
 
-/// A process, which is a thread group, seen under RCU or before it runs.
-///
-/// # Invariants
-///
-/// `leader` is valid for `'a`, and `pid` is its PID.
-#[derive(Clone, Copy)]
-pub(crate) struct Process<'a> {
-    pid: PidRef<'a>,
-    leader: *mut bindings::task_struct,
-}
+/// A PID namespace that stays for as long as the value lives.
+pub(crate) struct Held(ARef<PidNamespace>);
 
-impl<'a> Process<'a> {
-    /// The process that a new task leads; `None` if it is a thread of another one.
-    ///
-    /// # Safety
-    ///
-    /// `task` must point to a task that cannot be released for `'a`, as one that has not been woken
-    /// for the first time.
-    pub(crate) unsafe fn led_by(task: *mut bindings::task_struct) -> Option<Self> {
-        // SAFETY: By this function's contract; `group_leader` and `thread_pid` of a task that has
-        // not run do not change (`de_thread()` wants it to run).
-        let (leader, pid) = unsafe { ((*task).group_leader, (*task).thread_pid) };
-
-        // INVARIANT: A task holds its PID until it is released.
-        ptr::eq(leader, task).then_some(Self {
-            pid: PidRef {
-                pid,
-                _rcu: PhantomData,
-            },
-            leader,
-        })
-    }
-
-    /// The PID namespace it lives in: the one deepest down in which it has a PID.
-    pub(crate) fn pidns(&self) -> Pidns<'a> {
-        let pid = self.pid.pid;
-
-        // SAFETY: By the type's invariant. `numbers` has `level + 1` elements (`alloc_pid()`), and
-        // a PID holds a reference to its namespace until it is freed.
-        unsafe {
-            let numbers: *const bindings::upid = (&raw const (*pid).numbers).cast();
-            Pidns::from_raw((*numbers.add((*pid).level as usize)).ns)
-        }
-    }
-
-    /// Sends SIGKILL to the whole process, whatever it blocks or ignores, and be it the init of a
-    /// PID namespace. Returns whether it was not on its way out by itself.
-    ///
-    /// Takes the process's `siglock` for the length of the delivery. May be called from any
-    /// context.
-    pub(crate) fn kill(&self) -> bool {
-        const SIGKILL: c_int = bindings::SIGKILL as c_int;
-        const PRIVILEGED: c_int = 1;
-
-        if self.live() == 0 {
-            return false;
-        }
-
-        let was_exiting = self.is_exiting();
-
-        // The signal is sent all the same: a process that dumps core is exiting too, and may be at
-        // it for ever. `prepare_signal()` drops the signal where it is of no use.
-        //
-        // SAFETY: The PID is valid by the type's invariant.
-        let err = unsafe { bindings::kill_pid(self.pid.pid, SIGKILL, PRIVILEGED) };
-
-        err == 0 && !was_exiting
-    }
-
-    /// How many of its threads have not yet come to the point in `do_exit()` where there is no way
-    /// back.
-    fn live(&self) -> i32 {
-        // SAFETY: By the type's invariant; a task keeps its `signal_struct` until it is freed.
-        unsafe { Self::live_of((*self.leader).signal) }
-    }
-
-    /// # Safety
-    ///
-    /// `signal` must be valid.
-    unsafe fn live_of(signal: *mut bindings::signal_struct) -> i32 {
-        // SAFETY: By this function's contract. `live` is an `atomic_t`.
-        unsafe { Atomic::from_ptr(&raw mut (*signal).live.counter) }.load(Relaxed)
-    }
-
-    /// Whether all of its threads have been told to exit.
-    fn is_exiting(&self) -> bool {
-        // SAFETY: By the type's invariant; a task keeps its `signal_struct` until it is freed.
-        // The field is an `unsigned int` that is written under `siglock`.
-        let flags = unsafe { Atomic::from_ptr(&raw mut (*(*self.leader).signal).flags) };
-
-        flags.load(Relaxed) & bindings::SIGNAL_GROUP_EXIT != 0
+impl Held {
+    pub(crate) fn ns(&self) -> Pidns<'_> {
+        Pidns(&self.0)
     }
 }

@@ -9,25 +9,49 @@
 //! - [`guard`]: from now on nobody gets a PID there any more;
 //! - [`teardown`]: init is alone, and leaves.
 //!
-//! [`adoption`] finishes what was dying before the module came. [`counters`] tells what has been
-//! done.
+//! [`adoption`] finishes what was dying before the module came.
 //!
-//! All of that is safe code. It stands on [`pidns`], a view of namespaces and processes, and on
-//! [`hooks`], the ways to be called by the kernel.
+//! How it is explained:
 //!
-//! No state is kept about any namespace: whether it is dead is read off the namespace itself,
-//! each time it matters.
+//! - [`ledger`]: what is known of each teardown;
+//! - [`refusal`]: why a fork was refused;
+//! - [`stall`]: a teardown that does not come to its end, with its [`holder`]s and their reasons;
+//! - [`debugfs`] and [`trace`]: all of that at any moment, and as it happens; [`counters`] for
+//!   those who want no more than numbers.
+//!
+//! All of that is safe code. It stands on [`pidns`], [`process`] and [`thread`], a view of what the
+//! kernel has, and on [`hooks`], the ways to be called by it; [`published`], [`limit`] and [`text`]
+//! are tools.
+//!
+//! Enforcement keeps no state about any namespace: whether it is dead is read off the namespace
+//! itself, each time it matters. The ledger decides nothing.
 
 use kernel::prelude::*;
 
+use crate::{
+    ledger::Ledger,
+    published::Publication, //
+};
+
 mod adoption;
 mod counters;
+mod debugfs;
 mod guard;
+mod holder;
 mod hooks;
+mod ledger;
+mod limit;
 mod pidns;
+mod process;
+mod published;
 mod reaper;
+mod refusal;
+mod stall;
 mod straggler;
 mod teardown;
+mod text;
+mod thread;
+mod trace;
 
 module! {
     type: PidnsGuard,
@@ -48,16 +72,26 @@ module! {
             default: true,
             description: "Do so at once, not in the kernel's own order (default: on)",
         },
+        stall_secs: u32 {
+            default: 10,
+            description: "Report a teardown that lasts longer, in seconds; 0: never (default: 10)",
+        },
+        ledger_size: u32 {
+            default: 256,
+            description: "Teardowns to remember, 1 to 4096 (default: 256)",
+        },
     },
 }
 
 /// The loaded module. Its fields are dropped from the first to the last.
 struct PidnsGuard {
     _guard: Option<guard::Guard>,
-    _reaper: Option<reaper::Reaper>,
     _stragglers: Option<straggler::Stragglers>,
+    _reaper: reaper::Reaper,
     _teardowns: teardown::Teardowns,
-    _debugfs: counters::DebugFs,
+    _stalls: Option<stall::Stalls>,
+    _files: debugfs::Files,
+    _ledger: Publication<Ledger>,
     _farewell: counters::Farewell,
 }
 
@@ -66,14 +100,19 @@ impl kernel::Module for PidnsGuard {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let guard = module_parameters::guard.value();
         let kill = module_parameters::kill.value();
-        let death = pidns::Death::configured();
+        let stall_secs = module_parameters::stall_secs.value();
 
-        let debugfs = counters::DebugFs::new()?;
+        let (ledger, publication) = ledger::open(module_parameters::ledger_size.value() as usize)?;
+        let files = debugfs::Files::new(&ledger)?;
+        let stalls = (stall_secs > 0)
+            .then(|| stall::Stalls::new(ledger, stall_secs))
+            .transpose()?;
         let teardowns = teardown::Teardowns::new()?;
+        let reaper = reaper::Reaper::new(kill)?;
         let stragglers = kill.then(straggler::Stragglers::new).transpose()?;
-        let reaper = kill.then(|| reaper::Reaper::new(death)).transpose()?;
         let guard = guard.then(guard::Guard::new).transpose()?;
 
+        adoption::note();
         if kill {
             adoption::adopt();
         }
@@ -87,10 +126,12 @@ impl kernel::Module for PidnsGuard {
 
         Ok(Self {
             _guard: guard,
-            _reaper: reaper,
             _stragglers: stragglers,
+            _reaper: reaper,
             _teardowns: teardowns,
-            _debugfs: debugfs,
+            _stalls: stalls,
+            _files: files,
+            _ledger: publication,
             _farewell: counters::Farewell,
         })
     }

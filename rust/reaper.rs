@@ -29,45 +29,45 @@ use crate::{
             SchedProcessExit, //
         }, //
     },
+    ledger,
+    module_parameters,
     pidns::{
         Death,
         Pidns, //
-    }, //
+    },
+    process::Process,
+    stall,
+    text::Ending,
+    trace, //
 };
 
-/// Kills what a dying init leaves behind, for as long as the value lives.
-pub(crate) enum Reaper {
-    /// At the death of its last thread.
-    Early {
-        /// Who dies.
-        _exits: Probe<SchedProcessExit<Exits>>,
-    },
-    /// Where the kernel does it.
-    Late {
-        /// Who waits for its members.
-        _waits: Pin<KBox<EntryHook<Waits>>>,
-    },
+/// Notes the deaths of inits, and kills what they leave behind, for as long as the value lives.
+pub(crate) struct Reaper {
+    /// Who dies.
+    _exits: Probe<SchedProcessExit<Exits>>,
+    /// Who waits for its members, where the kernel's own order is asked for.
+    _waits: Option<Pin<KBox<EntryHook<Waits>>>>,
 }
 
 impl Reaper {
-    /// Sets up the kill. May sleep.
+    /// Sets up the watch, and with `kill` the kill. May sleep.
     ///
     /// # Errors
     ///
     /// Those of [`Probe::register`] and of [`EntryHook::register`].
-    pub(crate) fn new(death: Death) -> Result<Self> {
-        Ok(match death {
-            Death::OfLastThread => Self::Early {
-                _exits: Probe::register()?,
-            },
-            Death::InZap => Self::Late {
-                _waits: KBox::pin_init(EntryHook::register(), GFP_KERNEL)?,
-            },
+    pub(crate) fn new(kill: bool) -> Result<Self> {
+        let late = kill && matches!(Death::configured(), Death::InZap);
+
+        Ok(Self {
+            _waits: late
+                .then(|| KBox::pin_init(EntryHook::register(), GFP_KERNEL))
+                .transpose()?,
+            _exits: Probe::register()?,
         })
     }
 }
 
-pub(crate) struct Exits;
+struct Exits;
 
 impl OnExit for Exits {
     /// The last thread of an init is gone: kill all others.
@@ -80,13 +80,17 @@ impl OnExit for Exits {
             return;
         }
 
-        if let Some(ns) = Pidns::reaped_by(task) {
+        let Some(ns) = Pidns::reaped_by(task) else {
+            return;
+        };
+        note_death(ns, Process::of(task));
+        if module_parameters::kill.value() && matches!(Death::configured(), Death::OfLastThread) {
             kill_members(ns);
         }
     }
 }
 
-pub(crate) struct Waits;
+struct Waits;
 
 impl OnEntry for Waits {
     /// `zap_pid_ns_processes()` calls it for the first time right after its own kill, and then
@@ -107,10 +111,28 @@ impl OnEntry for Waits {
     }
 }
 
+/// Opens the ledger's entry.
+fn note_death(ns: Pidns<'_>, init: Process<'_>) {
+    let ending = ns.reboot_ending().unwrap_or_else(|| init.exit_code());
+
+    trace::teardown_begin(ns, init, ending);
+    ledger::with(|ledger| {
+        ledger.begin(ns, init.id(), init.leader().comm(), Ending(Some(ending)));
+    });
+    stall::expect();
+}
+
 /// Kills every process of a PID namespace but its init, and those of the namespaces below.
 fn kill_members(ns: Pidns<'_>) {
     let mut killed = 0;
 
     ns.for_each_member(|process| killed += i64::from(process.kill()));
+
     COUNTERS.processes_killed.add(killed);
+    trace::kill(ns, killed);
+    ledger::with(|ledger| {
+        if let Some(teardown) = ledger.of(ns) {
+            teardown.killed(killed);
+        }
+    });
 }

@@ -20,7 +20,9 @@ use crate::{
         Probe,
         SchedProcessFork, //
     },
-    pidns::Process, //
+    ledger,
+    process::Process,
+    trace, //
 };
 
 /// Kills stragglers for as long as the value lives.
@@ -57,8 +59,14 @@ impl OnFork for Forks {
         // Pairs with the barrier of `atomic_dec_and_test()`, see `reaper`.
         smp_mb(Full);
 
-        if child.pidns().is_doomed() && child.kill() {
+        if let Some(dead) = child.pidns().dead().filter(|_| child.kill()) {
             COUNTERS.stragglers_killed.add(1);
+            trace::straggler(child);
+            ledger::with(|ledger| {
+                if let Some(teardown) = ledger.of(dead) {
+                    teardown.straggled();
+                }
+            });
         }
     }
 }

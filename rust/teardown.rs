@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The end of a teardown: init returns from `zap_pid_ns_processes()`, and is alone.
+//! The end of a teardown: init returns from `zap_pid_ns_processes()`, and is alone; then its
+//! parent reaps it, and nothing is left.
 
 use kernel::{
     prelude::*,
@@ -9,15 +10,27 @@ use kernel::{
 
 use crate::{
     counters::COUNTERS,
-    hooks::retprobe::{
-        OnReturn,
-        ReturnProbe, //
-    }, //
+    hooks::{
+        retprobe::{
+            OnReturn,
+            ReturnProbe, //
+        },
+        tracepoint::{
+            OnFree,
+            Probe,
+            SchedProcessFree, //
+        }, //
+    },
+    ledger,
+    pidns::Pidns,
+    process::ProcessId,
+    trace, //
 };
 
-/// Counts teardowns for as long as the value lives.
+/// Notes the ends of teardowns for as long as the value lives.
 pub(crate) struct Teardowns {
     _returns: ReturnProbe<ZapPidNsProcesses>,
+    _frees: Probe<SchedProcessFree<Frees>>,
 }
 
 impl Teardowns {
@@ -25,10 +38,11 @@ impl Teardowns {
     ///
     /// # Errors
     ///
-    /// Those of [`ReturnProbe::register`].
+    /// Those of [`ReturnProbe::register`] and of [`Probe::register`].
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             _returns: ReturnProbe::register()?,
+            _frees: Probe::register()?,
         })
     }
 }
@@ -43,5 +57,24 @@ impl OnReturn for ZapPidNsProcesses {
 
     fn on_return() {
         COUNTERS.namespaces_torn_down.add(1);
+
+        let init = current!();
+        let Some(ns) = Pidns::reaped_by(init) else {
+            return;
+        };
+        ledger::with(|ledger| {
+            if let Some(teardown) = ledger.of(ns) {
+                teardown.emptied();
+                trace::teardown_end(teardown);
+            }
+        });
+    }
+}
+
+struct Frees;
+
+impl OnFree for Frees {
+    fn on_free(process: ProcessId) {
+        ledger::with(|ledger| ledger.leaves(process));
     }
 }

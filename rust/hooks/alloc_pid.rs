@@ -16,14 +16,19 @@ use super::ftrace::Redirect;
 use crate::pidns::Pidns;
 
 /// What to do when somebody asks for a PID.
-pub(crate) trait OnAllocPid {
+///
+/// # Safety
+///
+/// [`refuse()`](Self::refuse) must not sleep: the module may be unloaded as soon as nobody who has
+/// not slept since can be in it.
+pub(crate) unsafe trait OnAllocPid {
     /// Decides whether the call is refused. Called with preemption off.
     fn is_refused(ns: Pidns<'_>) -> bool;
 
     /// What the refused caller gets. `set_tid` are the PIDs that it asks for, if any: one for `ns`,
     /// one for its parent, and so on.
     ///
-    /// Called in the context of the caller of `fork()`, with nothing held. Must not sleep.
+    /// Called in the context of the caller of `fork()`, with nothing held.
     fn refuse(ns: Pidns<'_>, set_tid: &[Pid]) -> Error;
 }
 

@@ -19,7 +19,10 @@ use kernel::{
     task::CurrentTask, //
 };
 
-use crate::pidns::Process;
+use crate::process::{
+    Process,
+    ProcessId, //
+};
 
 extern "C" {
     fn pidns_guard_tracepoint_synchronize_unregister();
@@ -57,6 +60,15 @@ pub(crate) trait OnFork {
     ///
     /// `child` is `None` for a thread of a thread group that was there before.
     fn on_fork(child: Option<Process<'_>>);
+}
+
+/// What to do when a task is no more.
+pub(crate) trait OnFree {
+    /// Called a grace period after a task has been reaped, in the context of an RCU callback. Must
+    /// not sleep.
+    ///
+    /// `process` names it if it was the leader of its thread group, and nobody otherwise.
+    fn on_free(process: ProcessId);
 }
 
 /// The tracepoint `sched_process_exit`.
@@ -100,6 +112,32 @@ impl<H: OnFork> SchedProcessFork<H> {
 // `include/trace/events/sched.h`. It fires in `kernel_clone()` only.
 unsafe impl<H: OnFork> Event for SchedProcessFork<H> {
     const NAME: &'static CStr = c"sched_process_fork";
+
+    fn probe() -> *mut c_void {
+        Self::fired as *mut c_void
+    }
+}
+
+/// The tracepoint `sched_process_free`.
+pub(crate) struct SchedProcessFree<H>(PhantomData<H>);
+
+impl<H: OnFree> SchedProcessFree<H> {
+    /// # Safety
+    ///
+    /// To be called by the tracepoint only.
+    unsafe extern "C" fn fired(_: *mut c_void, task: *mut bindings::task_struct) {
+        // SAFETY: `delayed_put_task_struct()` still holds a reference to the task, of which nothing
+        // changes any more.
+        let (pid, started) = unsafe { ((*task).pid, (*task).start_time) };
+
+        H::on_free(ProcessId { pid, started });
+    }
+}
+
+// SAFETY: `TP_PROTO(struct task_struct *p)`, see `include/trace/events/sched.h`. It fires in
+// `delayed_put_task_struct()` only.
+unsafe impl<H: OnFree> Event for SchedProcessFree<H> {
+    const NAME: &'static CStr = c"sched_process_free";
 
     fn probe() -> *mut c_void {
         Self::fired as *mut c_void

@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What the module knows, in `/sys/kernel/debug/pidns_guard`.
+//!
+//! `counters` holds numbers and may be read by anybody who gets there. `teardowns`, for people, and
+//! `teardowns.json`, for programs, tell of processes in all namespaces, so that they want
+//! `CAP_SYS_ADMIN`: they are empty to others.
+
+use kernel::{
+    bindings,
+    debugfs::{
+        Dir,
+        File, //
+    },
+    fmt,
+    page::PAGE_SHIFT,
+    prelude::*,
+    sync::Arc, //
+};
+
+use crate::{
+    counters::{
+        Counters,
+        COUNTERS, //
+    },
+    holder::{
+        Holder,
+        Holders,
+        Reason, //
+    },
+    ledger::{
+        Ledger,
+        Record, //
+    },
+    module_parameters,
+    text::{
+        json,
+        Line,
+        Span, //
+    }, //
+};
+
+/// The files, for as long as the value lives. Without debugfs there are none, and that is no
+/// error.
+pub(crate) struct Files {
+    _counters: Pin<KBox<File<&'static Counters>>>,
+    _teardowns: Pin<KBox<File<Arc<Ledger>>>>,
+    _json: Pin<KBox<File<Arc<Ledger>>>>,
+}
+
+impl Files {
+    /// Makes the files. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(ledger: &Arc<Ledger>) -> Result<Self> {
+        let dir = Dir::new(c"pidns_guard");
+        let counters = dir.read_callback_file(
+            c"counters",
+            &COUNTERS,
+            &|counters: &&'static Counters, f| counters.write_lines(f),
+        );
+        let teardowns =
+            dir.read_callback_file(c"teardowns", ledger.clone(), &|ledger: &Arc<Ledger>, f| {
+                for_people(ledger, f)
+            });
+        let json = dir.read_callback_file(
+            c"teardowns.json",
+            ledger.clone(),
+            &|ledger: &Arc<Ledger>, f| for_programs(ledger, f),
+        );
+
+        Ok(Self {
+            _counters: KBox::pin_init(counters, GFP_KERNEL)?,
+            _teardowns: KBox::pin_init(teardowns, GFP_KERNEL)?,
+            _json: KBox::pin_init(json, GFP_KERNEL)?,
+        })
+    }
+}
+
+/// Who may see processes of all namespaces.
+fn may_look() -> bool {
+    // SAFETY: The caller reads a file, which is process context.
+    unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) }
+}
+
+/// How far a teardown has come.
+fn state(record: &Record) -> &'static str {
+    if record.left_at.is_none() && record.reports > 0 {
+        "stuck"
+    } else if record.empty_at.is_some() {
+        "gone"
+    } else if record.killed_at.is_none() && module_parameters::kill.value() {
+        "killing"
+    } else {
+        "waiting"
+    }
+}
+
+/// Calls `show` for each teardown, newest first, and with those who hold it if it is not over.
+fn for_each(
+    ledger: &Ledger,
+    mut show: impl FnMut(&Record, Option<Holders>) -> fmt::Result,
+) -> fmt::Result {
+    if !may_look() {
+        return Ok(());
+    }
+
+    for record in ledger.records().map_err(|_| fmt::Error)? {
+        let holders = match record.left_at {
+            Some(_) => None,
+            None => Some(Holders::of(&record).map_err(|_| fmt::Error)?),
+        };
+        show(&record, holders)?;
+    }
+    Ok(())
+}
+
+/// One row for each teardown, and below it one for each who holds it.
+fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let after = |record: &Record, time: Option<i64>| match time {
+        Some(time) => Line::<24>::from_fmt(fmt!("{}", Span(time - record.began))),
+        None => Line::from_fmt(fmt!("-")),
+    };
+
+    f.write_str(
+        "     PIDNS LEVEL STATE          BEGAN         KILL        EMPTY         LEFT \
+         KILLED STRAGGLERS REFUSED INIT\n",
+    )?;
+    for_each(ledger, |record, holders| {
+        f.write_fmt(fmt!(
+            "{:>10} {:>5} {:<7} {:>12} {:>12} {:>12} {:>12} {:>6} {:>10} {:>7} {} (pid {}) {}\n",
+            record.pidns,
+            record.level,
+            state(record),
+            Line::<24>::from_fmt(fmt!("{} ago", Span(record.since_begin()))),
+            after(record, record.killed_at),
+            after(record, record.empty_at),
+            after(record, record.left_at),
+            record.killed,
+            record.stragglers,
+            record.refused,
+            record.comm,
+            record.init.pid,
+            record.ending
+        ))?;
+
+        let Some(holders) = holders else {
+            return Ok(());
+        };
+        for holder in &holders.named {
+            f.write_fmt(fmt!("{:>10} {}\n", "", holder))?;
+        }
+        if holders.more > 0 {
+            f.write_fmt(fmt!("{:>10} and {} more\n", "", holders.more))?;
+        }
+        Ok(())
+    })?;
+
+    match ledger.unrecorded() {
+        0 => Ok(()),
+        lost => f.write_fmt(fmt!("{} more had no room here, see ledger_size\n", lost)),
+    }
+}
+
+/// One JSON object on each line.
+fn for_programs(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    for_each(ledger, |record, holders| {
+        f.write_fmt(fmt!(
+            "{{\"pidns\":{},\"level\":{},\"state\":\"{}\",\
+             \"init\":{{\"pid\":{},\"comm\":\"{}\",\"how\":\"{}\",\"code\":{},\"core\":{}}},\
+             \"before_load\":{},\"age_us\":{},\"kill_us\":{},\"empty_us\":{},\"left_us\":{},\
+             \"killed\":{},\"stragglers\":{},\"forks_refused\":{},\"holders\":[",
+            record.pidns,
+            record.level,
+            state(record),
+            record.init.pid,
+            record.comm.json(),
+            match (record.ending.signal(), record.ending.exit_code()) {
+                (Some(_), _) => "killed",
+                (_, Some(_)) => "exited",
+                _ => "unknown",
+            },
+            OrNull(record.ending.signal().or(record.ending.exit_code())),
+            record.ending.dumped_core(),
+            record.is_before_load(),
+            record.since_begin() / 1000,
+            OrNull(record.killed_at.map(|time| (time - record.began) / 1000)),
+            OrNull(record.empty_at.map(|time| (time - record.began) / 1000)),
+            OrNull(record.left_at.map(|time| (time - record.began) / 1000)),
+            record.killed,
+            record.stragglers,
+            record.refused
+        ))?;
+
+        let more = holders.as_ref().map_or(0, |holders| holders.more);
+        for (index, holder) in holders
+            .iter()
+            .flat_map(|holders| &holders.named)
+            .enumerate()
+        {
+            f.write_str(if index > 0 { "," } else { "" })?;
+            holder_for_programs(holder, f)?;
+        }
+        f.write_fmt(fmt!("],\"more_holders\":{}}}\n", more))
+    })
+}
+
+fn holder_for_programs(holder: &Holder, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let reason = &holder.reason;
+
+    f.write_fmt(fmt!(
+        "{{\"pid\":{},\"pid_inside\":{},\"pidns\":{},\"comm\":\"{}\",\"state\":\"{}\",\
+         \"reason\":\"{}\",\"culprit\":",
+        holder.pid,
+        holder.inside,
+        holder.pidns,
+        holder.comm.json(),
+        holder.state,
+        reason.name()
+    ))?;
+    match reason.culprit() {
+        Some(culprit) => f.write_fmt(fmt!(
+            "{{\"pid\":{},\"comm\":\"{}\"}}",
+            culprit.pid,
+            culprit.comm.json()
+        ))?,
+        None => f.write_str("null")?,
+    }
+
+    f.write_str(",\"function\":")?;
+    match reason.function() {
+        Some(function) => f.write_fmt(fmt!("\"{}\"", json(function.as_bytes())))?,
+        None => f.write_str("null")?,
+    }
+
+    f.write_str(",\"cgroup\":")?;
+    match reason {
+        Reason::Frozen(path) => f.write_fmt(fmt!("\"{}\"", json(path.as_bytes())))?,
+        _ => f.write_str("null")?,
+    }
+
+    let connection = match reason {
+        Reason::Fuse(_, connection) => *connection,
+        _ => None,
+    };
+    let memory = match reason {
+        Reason::Running(pages) => Some(pages << (PAGE_SHIFT - 10)),
+        _ => None,
+    };
+    let text = Line::<256>::from_fmt(fmt!("{}", reason));
+    f.write_fmt(fmt!(
+        ",\"fuse_connection\":{},\"memory_kb\":{},\"text\":\"{}\"}}",
+        OrNull(connection),
+        OrNull(memory),
+        json(text.as_bytes())
+    ))?;
+    Ok(())
+}
+
+/// A value, or the word that JSON has for none.
+struct OrNull<T>(Option<T>);
+
+impl<T: fmt::Display> fmt::Display for OrNull<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("null"),
+        }
+    }
+}

@@ -1,0 +1,543 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The ledger: what is known of each teardown, in memory that is allocated once, at load.
+//!
+//! Those who write it are in the middle of a death or of a fork. So nothing here waits: there is
+//! no lock, an entry is made of atomics, and a reader who comes across one in the making leaves
+//! it out. An entry holds no reference to anything: a namespace is known by its inode number,
+//! its init by its PID and the time at which it was started.
+
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Acquire,
+            Atomic,
+            Relaxed,
+            Release, //
+        },
+        barrier::{
+            smp_mb,
+            Read,
+            Write, //
+        },
+        Arc, //
+    },
+    task::Pid,
+    time::{
+        ClockSource,
+        Monotonic, //
+    }, //
+};
+
+use crate::{
+    pidns::Pidns,
+    process::ProcessId,
+    published::{
+        Publication,
+        Published, //
+    },
+    text::{
+        Comm,
+        Ending, //
+    }, //
+};
+
+/// The module's one ledger, for those who are called by the kernel.
+static LEDGER: Published<Ledger> = Published::new();
+
+/// How many entries there may be. All are looked at where one is looked for.
+const MAX_SIZE: usize = 4096;
+
+/// Makes the ledger, with room for `size` teardowns. May sleep.
+///
+/// # Errors
+///
+/// `EINVAL` if that is none, or too many; `ENOMEM`.
+pub(crate) fn open(size: usize) -> Result<(Arc<Ledger>, Publication<Ledger>)> {
+    if !(1..=MAX_SIZE).contains(&size) {
+        pr_err!("ledger_size={size} is not between 1 and {MAX_SIZE}: not loaded\n");
+        return Err(EINVAL);
+    }
+
+    let mut entries = KVVec::with_capacity(size, GFP_KERNEL)?;
+    for _ in 0..size {
+        entries.push(Entry::new(), GFP_KERNEL)?;
+    }
+
+    let ledger = Arc::new(
+        Ledger {
+            entries,
+            serials: Atomic::new(0),
+            unfinished: Atomic::new(0),
+            unrecorded: Atomic::new(0),
+        },
+        GFP_KERNEL,
+    )?;
+    let publication = LEDGER.publish(ledger.clone());
+
+    Ok((ledger, publication))
+}
+
+/// Does something with the ledger. `f` must not sleep.
+pub(crate) fn with<R>(f: impl FnOnce(&Ledger) -> R) -> Option<R> {
+    LEDGER.with(f)
+}
+
+/// The time as the ledger has it: nanoseconds of `CLOCK_MONOTONIC`.
+pub(crate) fn now() -> i64 {
+    Monotonic::ktime_get()
+}
+
+/// What is known of the teardowns.
+pub(crate) struct Ledger {
+    entries: KVVec<Entry>,
+    /// The number of the newest entry.
+    serials: Atomic<i64>,
+    /// How many entries are not finished.
+    unfinished: Atomic<i64>,
+    /// Teardowns that no room was found for.
+    unrecorded: Atomic<i64>,
+}
+
+impl Ledger {
+    /// Notes that a namespace has lost its init. The oldest finished entry gives way; where there
+    /// is none, nothing is noted but that.
+    pub(crate) fn begin(
+        &self,
+        ns: Pidns<'_>,
+        init: ProcessId,
+        comm: Comm,
+        ending: Ending,
+    ) -> Option<Teardown<'_>> {
+        if let Some(known) = self.of_init(init) {
+            return Some(known);
+        }
+        // The inode number may have been that of another namespace before.
+        for teardown in self.of_number(ns.inum()) {
+            teardown.entry.pidns.store(0, Relaxed);
+        }
+
+        let serial = self.serials.fetch_add(1, Relaxed) + 1;
+        let Some(entry) = self.claim(serial) else {
+            self.unrecorded.add(1, Relaxed);
+            return None;
+        };
+
+        self.unfinished.add(1, Relaxed);
+        entry.fill(serial, ns, init, comm, ending);
+        Some(Teardown { entry, serial })
+    }
+
+    /// Takes the oldest finished entry, or one never used, away from the readers.
+    fn claim(&self, serial: i64) -> Option<&Entry> {
+        loop {
+            let (entry, was) = self
+                .entries
+                .iter()
+                .filter_map(|entry| Some((entry, entry.finished()?)))
+                .min_by_key(|&(_, was)| was)?;
+
+            // Of those who came for it at the same time, one gets it.
+            if entry.serial.cmpxchg(was, -serial, Relaxed).is_ok() {
+                return Some(entry);
+            }
+        }
+    }
+
+    /// All entries that have been made and not given way.
+    pub(crate) fn teardowns(&self) -> impl Iterator<Item = Teardown<'_>> {
+        self.entries.iter().filter_map(|entry| {
+            let serial = entry.serial.load(Acquire);
+            (serial > 0).then_some(Teardown { entry, serial })
+        })
+    }
+
+    /// Those whose init is still there.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = Teardown<'_>> {
+        let any = self.unfinished.load(Relaxed) > 0;
+
+        self.teardowns()
+            .take_while(move |_| any)
+            .filter(|teardown| teardown.entry.left_at.load(Relaxed) == 0)
+    }
+
+    fn of_number(&self, pidns: u32) -> impl Iterator<Item = Teardown<'_>> {
+        self.teardowns()
+            .filter(move |teardown| teardown.entry.pidns.load(Relaxed) == pidns)
+    }
+
+    /// The teardown of a namespace.
+    pub(crate) fn of(&self, ns: Pidns<'_>) -> Option<Teardown<'_>> {
+        self.of_number(ns.inum())
+            .max_by_key(|teardown| teardown.serial)
+    }
+
+    /// The teardown that a process has caused with its death.
+    pub(crate) fn of_init(&self, init: ProcessId) -> Option<Teardown<'_>> {
+        self.unfinished()
+            .find(|teardown| teardown.entry.init_pid.load(Relaxed) == init.pid)
+            .filter(|teardown| teardown.entry.init_started.load(Relaxed) == init.started)
+    }
+
+    /// Notes that init itself has been reaped, and is no more.
+    pub(crate) fn leaves(&self, init: ProcessId) {
+        if self.unfinished.load(Relaxed) == 0 {
+            return;
+        }
+        if let Some(teardown) = self.of_init(init) {
+            // Where its return from zap was not seen, because it was there before the module.
+            teardown.emptied();
+            teardown.entry.left_at.store(now(), Release);
+            self.unfinished.add(-1, Relaxed);
+        }
+    }
+
+    /// All there is to know, newest first. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn records(&self) -> Result<KVVec<Record>> {
+        let mut records = KVVec::with_capacity(self.entries.len(), GFP_KERNEL)?;
+
+        for record in self.teardowns().filter_map(|teardown| teardown.record()) {
+            records.push(record, GFP_KERNEL)?;
+        }
+        records.sort_unstable_by_key(|record| -record.serial);
+        Ok(records)
+    }
+
+    /// How many teardowns no room was found for.
+    pub(crate) fn unrecorded(&self) -> i64 {
+        self.unrecorded.load(Relaxed)
+    }
+}
+
+/// A teardown as it stands in the ledger.
+#[derive(Clone, Copy)]
+pub(crate) struct Teardown<'a> {
+    entry: &'a Entry,
+    serial: i64,
+}
+
+impl Teardown<'_> {
+    /// The kill is out, and `processes` have got it.
+    pub(crate) fn killed(self, processes: i64) {
+        self.entry.killed.add(self.serial, processes);
+        mark(&self.entry.killed_at);
+    }
+
+    /// A child was killed before it ran.
+    pub(crate) fn straggled(self) {
+        self.entry.stragglers.add(self.serial, 1);
+    }
+
+    /// No member is left.
+    pub(crate) fn emptied(self) {
+        mark(&self.entry.empty_at);
+    }
+
+    /// A fork was refused. Returns whether it is time to say so: the first one is, and then one a
+    /// minute.
+    pub(crate) fn refused(self) -> bool {
+        const MINUTE: i64 = 60_000_000_000;
+
+        let (due, now) = (self.entry.refusal_due.load(Relaxed), now());
+        self.entry.refused.add(self.serial, 1);
+
+        // Of those who come at the same time, one says it.
+        now >= due
+            && self
+                .entry
+                .refusal_due
+                .cmpxchg(due, now + MINUTE, Relaxed)
+                .is_ok()
+    }
+
+    /// How many forks were refused since this was last asked.
+    pub(crate) fn refused_since(self) -> u32 {
+        let refused = self.entry.refused.get(self.serial);
+        let said = self.entry.refused_said.replace(self.serial, refused);
+
+        refused.saturating_sub(said)
+    }
+
+    /// Whether it is time to report it as stuck: `after` nanoseconds after it began, and then at
+    /// intervals that double.
+    pub(crate) fn is_report_due(self, after: i64) -> bool {
+        let age = now() - self.entry.began.load(Relaxed);
+
+        age >= after.max(self.entry.next_report.load(Relaxed))
+    }
+
+    /// It has been reported, at the age of `age` nanoseconds.
+    pub(crate) fn reported(self, age: i64) {
+        self.entry.next_report.store(age.saturating_mul(2), Relaxed);
+        self.entry.reports.add(self.serial, 1);
+        self.entry.end_owed.store(1, Relaxed);
+    }
+
+    /// Calls `say` once when one that was reported has come to its end.
+    pub(crate) fn once_over(self, say: impl FnOnce(Record)) {
+        let owed = &self.entry.end_owed;
+
+        if owed.load(Relaxed) != 0 && self.entry.left_at.load(Acquire) != 0 {
+            if let Some(record) = self.record() {
+                say(record);
+            }
+            // From here on it may give way.
+            owed.store(0, Release);
+        }
+    }
+
+    /// All that is known; `None` if it has given way meanwhile.
+    pub(crate) fn record(self) -> Option<Record> {
+        let Self { entry, serial } = self;
+        let at = |time: &Atomic<i64>| Some(time.load(Relaxed)).filter(|&time| time != 0);
+
+        let record = Record {
+            serial,
+            pidns: entry.number.load(Relaxed),
+            level: entry.level.load(Relaxed),
+            init: ProcessId {
+                pid: entry.init_pid.load(Relaxed),
+                started: entry.init_started.load(Relaxed),
+            },
+            comm: entry.comm(),
+            ending: Ending(match entry.ending.load(Relaxed) {
+                Entry::NOT_SEEN => None,
+                code => Some(code),
+            }),
+            began: entry.began.load(Relaxed),
+            killed_at: at(&entry.killed_at),
+            empty_at: at(&entry.empty_at),
+            left_at: at(&entry.left_at),
+            killed: entry.killed.get(serial),
+            stragglers: entry.stragglers.get(serial),
+            refused: entry.refused.get(serial),
+            reports: entry.reports.get(serial),
+        };
+
+        // What was read was read before it gave way, if it still has not. Pairs with the barrier
+        // in `Entry::fill()`.
+        smp_mb(Read);
+        (entry.serial.load(Relaxed) == serial).then_some(record)
+    }
+}
+
+/// All that is known of a teardown. Times are those of [`now()`], `None` for what has not come.
+pub(crate) struct Record {
+    /// Counts the teardowns.
+    pub(crate) serial: i64,
+    /// The inode number of the namespace.
+    pub(crate) pidns: u32,
+    pub(crate) level: u32,
+    pub(crate) init: ProcessId,
+    /// The name of init.
+    pub(crate) comm: Comm,
+    /// How init died.
+    pub(crate) ending: Ending,
+    /// When its last thread died; or when the module came, if it was dead already.
+    pub(crate) began: i64,
+    /// When the kill was out.
+    pub(crate) killed_at: Option<i64>,
+    /// When no member was left.
+    pub(crate) empty_at: Option<i64>,
+    /// When init had been reaped.
+    pub(crate) left_at: Option<i64>,
+    /// Processes killed.
+    pub(crate) killed: u32,
+    pub(crate) stragglers: u32,
+    /// Forks refused.
+    pub(crate) refused: u32,
+    /// How often it was reported as stuck.
+    pub(crate) reports: u32,
+}
+
+impl Record {
+    /// How long ago it began.
+    pub(crate) fn since_begin(&self) -> i64 {
+        now() - self.began
+    }
+
+    /// How long it has lasted, or did.
+    pub(crate) fn age(&self) -> i64 {
+        self.left_at.unwrap_or_else(now) - self.began
+    }
+
+    /// Whether init died before the module came.
+    pub(crate) fn is_before_load(&self) -> bool {
+        self.ending.0.is_none()
+    }
+}
+
+/// The place of one teardown.
+///
+/// `serial` is the number of the teardown; 0 if there was none yet, negative while it is filled.
+/// Who holds a number and finds it unchanged afterwards has read what belongs to it. Once
+/// `left_at` is set, and no `end_owed`, the place may be claimed for another teardown.
+struct Entry {
+    serial: Atomic<i64>,
+    /// The inode number of the namespace; 0 once it is that of a younger one.
+    pidns: Atomic<u32>,
+    /// The same, for readers: as it was.
+    number: Atomic<u32>,
+    level: Atomic<u32>,
+    init_pid: Atomic<Pid>,
+    init_started: Atomic<u64>,
+    init_comm: [Atomic<u64>; 2],
+    ending: Atomic<i32>,
+    began: Atomic<i64>,
+    killed_at: Atomic<i64>,
+    empty_at: Atomic<i64>,
+    left_at: Atomic<i64>,
+    killed: Tally,
+    stragglers: Tally,
+    refused: Tally,
+    /// How many of them a line in the log has accounted for.
+    refused_said: Tally,
+    refusal_due: Atomic<i64>,
+    reports: Tally,
+    /// At what age it is to be reported again.
+    next_report: Atomic<i64>,
+    /// Whether it was reported, and its end was not.
+    end_owed: Atomic<u32>,
+}
+
+impl Entry {
+    /// The ending of an init that died before the module came; not what `wait()` may say.
+    const NOT_SEEN: i32 = -1;
+
+    fn new() -> Self {
+        Self {
+            serial: Atomic::new(0),
+            pidns: Atomic::new(0),
+            number: Atomic::new(0),
+            level: Atomic::new(0),
+            init_pid: Atomic::new(0),
+            init_started: Atomic::new(0),
+            init_comm: [Atomic::new(0), Atomic::new(0)],
+            ending: Atomic::new(0),
+            began: Atomic::new(0),
+            killed_at: Atomic::new(0),
+            empty_at: Atomic::new(0),
+            left_at: Atomic::new(0),
+            killed: Tally::new(),
+            stragglers: Tally::new(),
+            refused: Tally::new(),
+            refused_said: Tally::new(),
+            refusal_due: Atomic::new(0),
+            reports: Tally::new(),
+            next_report: Atomic::new(0),
+            end_owed: Atomic::new(0),
+        }
+    }
+
+    /// The number of its teardown if that is finished, and may give way; 0 if there was none.
+    fn finished(&self) -> Option<i64> {
+        let serial = self.serial.load(Acquire);
+        let is_over = || self.left_at.load(Acquire) != 0 && self.end_owed.load(Acquire) == 0;
+
+        (serial == 0 || serial > 0 && is_over()).then_some(serial)
+    }
+
+    /// Fills an entry that was claimed, and shows it to the readers.
+    fn fill(&self, serial: i64, ns: Pidns<'_>, init: ProcessId, comm: Comm, ending: Ending) {
+        // Who reads any of the new has to see that the old number is gone.
+        smp_mb(Write);
+
+        self.pidns.store(ns.inum(), Relaxed);
+        self.number.store(ns.inum(), Relaxed);
+        self.level.store(ns.level() as u32, Relaxed);
+        self.init_pid.store(init.pid, Relaxed);
+        self.init_started.store(init.started, Relaxed);
+        for (place, word) in self.init_comm.iter().zip(comm.to_words()) {
+            place.store(word, Relaxed);
+        }
+        self.ending
+            .store(ending.0.unwrap_or(Self::NOT_SEEN), Relaxed);
+        self.began.store(now(), Relaxed);
+        for time in [&self.killed_at, &self.empty_at, &self.left_at] {
+            time.store(0, Relaxed);
+        }
+        self.refusal_due.store(0, Relaxed);
+        self.next_report.store(0, Relaxed);
+        for tally in [
+            &self.killed,
+            &self.stragglers,
+            &self.refused,
+            &self.refused_said,
+            &self.reports,
+        ] {
+            tally.reset(serial);
+        }
+
+        self.serial.store(serial, Release);
+    }
+
+    fn comm(&self) -> Comm {
+        Comm::from_words(self.init_comm.each_ref().map(|word| word.load(Relaxed)))
+    }
+}
+
+/// Notes the time, unless one is there.
+fn mark(time: &Atomic<i64>) {
+    let _ = time.cmpxchg(0, now(), Relaxed);
+}
+
+/// A number of events that belong to one teardown: what comes late, when the entry has gone to
+/// another one, does not count. In the upper half the number of the teardown.
+struct Tally(Atomic<u64>);
+
+impl Tally {
+    fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    fn owner(serial: i64) -> u64 {
+        (serial as u64) << 32
+    }
+
+    fn reset(&self, serial: i64) {
+        self.0.store(Self::owner(serial), Relaxed);
+    }
+
+    fn add(&self, serial: i64, events: i64) {
+        let _ = self.update(serial, |count| {
+            count.saturating_add(u32::try_from(events).unwrap_or(u32::MAX))
+        });
+    }
+
+    /// Sets it, and returns what it was.
+    fn replace(&self, serial: i64, new: u32) -> u32 {
+        self.update(serial, |_| new).unwrap_or(new)
+    }
+
+    fn get(&self, serial: i64) -> u32 {
+        let tally = self.0.load(Relaxed);
+
+        // To a reader whose entry has given way it does not matter: the record is left out.
+        if tally & !u64::from(u32::MAX) == Self::owner(serial) {
+            tally as u32
+        } else {
+            0
+        }
+    }
+
+    fn update(&self, serial: i64, new: impl Fn(u32) -> u32) -> Option<u32> {
+        let owner = Self::owner(serial);
+        let mut was = self.0.load(Relaxed);
+
+        loop {
+            let count = was as u32;
+            if was & !u64::from(u32::MAX) != owner {
+                return None;
+            }
+            match self.0.cmpxchg(was, owner | u64::from(new(count)), Relaxed) {
+                Ok(_) => return Some(count),
+                Err(now) => was = now,
+            }
+        }
+    }
+}

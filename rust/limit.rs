@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A bound on how often something is said, for those who may neither wait nor lock.
+
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
+};
+
+use crate::ledger::now;
+
+/// Lets `burst` pass at once, and then one each `interval` nanoseconds.
+pub(crate) struct Limit {
+    burst: i64,
+    interval: i64,
+    /// When all that has passed would have passed, had it come one by one.
+    paid_until: Atomic<i64>,
+}
+
+impl Limit {
+    pub(crate) const fn new(burst: i64, interval: i64) -> Self {
+        Self {
+            burst,
+            interval,
+            paid_until: Atomic::new(0),
+        }
+    }
+
+    /// Whether one may pass. May be called from any context but NMI.
+    pub(crate) fn lets_pass(&self) -> bool {
+        self.lets_pass_at(now())
+    }
+
+    fn lets_pass_at(&self, now: i64) -> bool {
+        let was = self.paid_until.load(Relaxed);
+        let paid_until = was.max(now) + self.interval;
+
+        // Of those who come at the same time, one passes.
+        paid_until - now <= self.burst * self.interval
+            && self.paid_until.cmpxchg(was, paid_until, Relaxed).is_ok()
+    }
+}

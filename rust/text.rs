@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! How things are told: names that come from userspace, times, ways to die.
+
+use kernel::{
+    bindings,
+    fmt::{
+        self,
+        Write, //
+    }, //
+};
+
+/// The name that a task has given itself: up to 15 bytes of anything.
+///
+/// Shown so that it cannot do harm on a terminal, in a log or in JSON.
+#[derive(Clone, Copy)]
+pub(crate) struct Comm([u8; Comm::LEN]);
+
+impl Comm {
+    const LEN: usize = bindings::TASK_COMM_LEN as usize;
+
+    pub(crate) const EMPTY: Self = Self([0; Self::LEN]);
+
+    pub(crate) fn new(bytes: [u8; Self::LEN]) -> Self {
+        Self(bytes)
+    }
+
+    pub(crate) fn to_bytes(self) -> [u8; Self::LEN] {
+        self.0
+    }
+
+    /// The name as numbers.
+    pub(crate) fn to_words(self) -> [u64; 2] {
+        let half = |from| core::array::from_fn(|i| self.0[from + i]);
+
+        [u64::from_ne_bytes(half(0)), u64::from_ne_bytes(half(8))]
+    }
+
+    pub(crate) fn from_words(words: [u64; 2]) -> Self {
+        Self(core::array::from_fn(|i| words[i / 8].to_ne_bytes()[i % 8]))
+    }
+
+    fn bytes(&self) -> impl Iterator<Item = u8> + Clone + '_ {
+        self.0.iter().copied().take_while(|&byte| byte != 0)
+    }
+
+    /// The name as the inside of a JSON string.
+    pub(crate) fn json(&self) -> impl fmt::Display + '_ {
+        Escaped(self.bytes(), "\\u00")
+    }
+}
+
+impl fmt::Display for Comm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&Escaped(self.bytes(), "\\x"), f)
+    }
+}
+
+/// Text that may hold anything, so that it cannot do harm.
+pub(crate) fn plain(text: &[u8]) -> impl fmt::Display + '_ {
+    Escaped(text.iter().copied(), "\\x")
+}
+
+/// The inside of a JSON string.
+pub(crate) fn json(text: &[u8]) -> impl fmt::Display + '_ {
+    Escaped(text.iter().copied(), "\\u00")
+}
+
+/// Bytes, with a prefix and two hexadecimal digits in the place of those that could do harm.
+struct Escaped<I>(I, &'static str);
+
+impl<I: Iterator<Item = u8> + Clone> fmt::Display for Escaped<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for byte in self.0.clone() {
+            match byte {
+                b'"' | b'\\' | 0..b' ' | 0x7f.. => {
+                    f.write_str(self.1)?;
+                    write!(f, "{byte:02x}")?;
+                }
+                _ => f.write_char(byte.into())?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A length of time in nanoseconds, as a person reads it.
+#[derive(Clone, Copy)]
+pub(crate) struct Span(pub(crate) i64);
+
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const US: i64 = 1_000;
+        const MS: i64 = 1_000 * US;
+        const SECOND: i64 = 1_000 * MS;
+        const MINUTE: i64 = 60 * SECOND;
+        const HOUR: i64 = 60 * MINUTE;
+
+        let ns = self.0.max(0);
+        match ns {
+            0..MS => write!(f, "{} us", ns / US),
+            MS..SECOND => write!(f, "{}.{} ms", ns / MS, ns % MS / (100 * US)),
+            SECOND..MINUTE => write!(f, "{}.{} s", ns / SECOND, ns % SECOND / (100 * MS)),
+            MINUTE..HOUR => write!(f, "{} min {} s", ns / MINUTE, ns % MINUTE / SECOND),
+            _ => write!(f, "{} h {} min", ns / HOUR, ns % HOUR / MINUTE),
+        }
+    }
+}
+
+/// A number of things, in the singular or in the plural.
+pub(crate) struct Count(pub(crate) usize, pub(crate) &'static str);
+
+impl fmt::Display for Count {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(number, thing) = self;
+
+        write!(f, "{number} {thing}{}", if *number == 1 { "" } else { "s" })
+    }
+}
+
+/// How a process ended, as `wait()` encodes it; `None` if nobody saw it.
+#[derive(Clone, Copy)]
+pub(crate) struct Ending(pub(crate) Option<i32>);
+
+impl Ending {
+    /// The signal that killed it, if one did.
+    pub(crate) fn signal(self) -> Option<i32> {
+        self.0.map(|code| code & 0x7f).filter(|&signal| signal != 0)
+    }
+
+    /// What it has passed to `exit()`, if it did.
+    pub(crate) fn exit_code(self) -> Option<i32> {
+        self.0
+            .filter(|_| self.signal().is_none())
+            .map(|code| code >> 8 & 0xff)
+    }
+
+    /// Whether there is a core dump.
+    pub(crate) fn dumped_core(self) -> bool {
+        self.0.is_some_and(|code| code & 0x80 != 0)
+    }
+}
+
+/// "exited with 1", "was killed by SIGKILL": to be put behind a name.
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const NAMES: [&str; 31] = [
+            "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV",
+            "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN",
+            "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+        ];
+
+        match (self.signal(), self.exit_code()) {
+            (Some(signal), _) => {
+                match NAMES.get(signal as usize - 1) {
+                    Some(name) => write!(f, "was killed by SIG{name}")?,
+                    None => write!(f, "was killed by signal {signal}")?,
+                }
+                f.write_str(if self.dumped_core() {
+                    " (core dumped)"
+                } else {
+                    ""
+                })
+            }
+            (None, Some(code)) => write!(f, "exited with {code}"),
+            (None, None) => f.write_str("died before pidns_guard was loaded"),
+        }
+    }
+}
+
+/// A line or a field in the making, in a fixed memory; what does not fit is left out.
+pub(crate) struct Line<const N: usize> {
+    bytes: [u8; N],
+    len: usize,
+}
+
+impl<const N: usize> Line<N> {
+    pub(crate) const EMPTY: Self = Self {
+        bytes: [0; N],
+        len: 0,
+    };
+
+    pub(crate) fn from_fmt(args: fmt::Arguments<'_>) -> Self {
+        let mut line = Self::EMPTY;
+
+        // It fails when the line is full.
+        let _ = line.write_fmt(args);
+        line
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
+
+impl<const N: usize> Write for Line<N> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        // Everything shown is ASCII, so no character is cut in two.
+        let room = &mut self.bytes[self.len..];
+        let len = text.len().min(room.len());
+
+        room[..len].copy_from_slice(&text.as_bytes()[..len]);
+        self.len += len;
+        if len == text.len() {
+            Ok(())
+        } else {
+            Err(fmt::Error)
+        }
+    }
+}
+
+/// As a string, so that it can be aligned.
+impl<const N: usize> fmt::Display for Line<N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(core::str::from_utf8(self.as_bytes()).unwrap_or("?"))
+    }
+}

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A view of single threads: what they are at, and who has a hold on them.
+//!
+//! It reads fields of `struct task_struct` under RCU, racing with the thread itself: what is seen
+//! was so a moment ago. But for [`Thread::fuse_connection()`] nothing here takes a lock.
+//!
+//! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
+
+use core::marker::PhantomData;
+use kernel::{
+    bindings,
+    fmt,
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        rcu, //
+    },
+    task::{
+        CurrentTask,
+        Pid, //
+    }, //
+};
+
+use crate::text::{
+    self,
+    Comm, //
+};
+
+// Depending on the configuration, structures that the pointers lead to are empty in C.
+#[allow(improper_ctypes)]
+extern "C" {
+    fn pidns_guard_fuse_connection(task: *mut bindings::task_struct) -> u32;
+    fn pidns_guard_freezer_path(
+        task: *mut bindings::task_struct,
+        path: *mut c_char,
+        size: usize,
+    ) -> c_int;
+}
+
+/// A thread, seen under RCU.
+///
+/// # Invariants
+///
+/// `task` is valid for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Thread<'a> {
+    task: *mut bindings::task_struct,
+    _rcu: PhantomData<&'a rcu::Guard>,
+}
+
+impl<'a> Thread<'a> {
+    /// # Safety
+    ///
+    /// `task` must be valid for `'a`.
+    pub(crate) unsafe fn from_raw(task: *mut bindings::task_struct) -> Self {
+        // INVARIANT: By this function's contract.
+        Self {
+            task,
+            _rcu: PhantomData,
+        }
+    }
+
+    /// The thread that calls.
+    pub(crate) fn of(task: &'a CurrentTask) -> Self {
+        // SAFETY: It stays for as long as it runs.
+        unsafe { Self::from_raw(task.as_ptr()) }
+    }
+
+    /// Its number in the root namespace.
+    pub(crate) fn pid(self) -> Pid {
+        // SAFETY: By the type's invariant; the field changes in `de_thread()` only.
+        unsafe { (*self.task).pid }
+    }
+
+    /// The number of its process in the root namespace.
+    pub(crate) fn tgid(self) -> Pid {
+        // SAFETY: By the type's invariant; the field does not change.
+        unsafe { (*self.task).tgid }
+    }
+
+    /// Its name. It may be in the middle of changing it.
+    pub(crate) fn comm(self) -> Comm {
+        // SAFETY: By the type's invariant. Any byte is as good as any other.
+        Comm::new(unsafe {
+            (&raw const (*self.task).comm)
+                .cast::<[u8; 16]>()
+                .read_volatile()
+        })
+    }
+
+    fn exit_state(self) -> u32 {
+        // SAFETY: By the type's invariant. The field is an `int`.
+        unsafe { Atomic::from_ptr(&raw mut (*self.task).exit_state) }.load(Relaxed) as u32
+    }
+
+    fn state(self) -> u32 {
+        // SAFETY: By the type's invariant. The field is an `unsigned int`.
+        unsafe { Atomic::from_ptr(&raw mut (*self.task).__state) }.load(Relaxed)
+    }
+
+    /// Whether it is dead, reaped or not.
+    pub(crate) fn is_dead(self) -> bool {
+        self.exit_state() != 0
+    }
+
+    /// Whether it runs, or would if there were a CPU for it.
+    pub(crate) fn is_running(self) -> bool {
+        self.state() == bindings::TASK_RUNNING
+    }
+
+    /// Whether its tracer has stopped it.
+    pub(crate) fn is_stopped_by_tracer(self) -> bool {
+        self.state() & bindings::__TASK_TRACED != 0
+    }
+
+    /// Whether it is in the refrigerator.
+    pub(crate) fn is_frozen(self) -> bool {
+        self.state() & bindings::TASK_FROZEN != 0
+    }
+
+    /// Whether nothing but what it waits for can wake it.
+    pub(crate) fn is_uninterruptible(self) -> bool {
+        self.state() & (bindings::TASK_UNINTERRUPTIBLE | bindings::TASK_NOLOAD)
+            == bindings::TASK_UNINTERRUPTIBLE
+    }
+
+    /// The letter that `ps` shows.
+    pub(crate) fn letter(self) -> char {
+        let (state, exit_state) = (self.state(), self.exit_state());
+
+        match () {
+            () if exit_state & bindings::EXIT_ZOMBIE != 0 => 'Z',
+            () if exit_state != 0 => 'X',
+            () if state & bindings::__TASK_TRACED != 0 => 't',
+            () if state & bindings::__TASK_STOPPED != 0 => 'T',
+            () if state & bindings::TASK_FROZEN != 0 => 'D',
+            () if state & bindings::TASK_NOLOAD != 0 => 'I',
+            () if state & bindings::TASK_UNINTERRUPTIBLE != 0 => 'D',
+            () if state & bindings::TASK_INTERRUPTIBLE != 0 => 'S',
+            () => 'R',
+        }
+    }
+
+    /// Who traces it.
+    pub(crate) fn tracer(self) -> Option<Self> {
+        // SAFETY: By the type's invariant. `ptrace` is an `unsigned int`, and 0 for one who is not
+        // traced.
+        let traced = unsafe { Atomic::from_ptr(&raw mut (*self.task).ptrace) }.load(Relaxed) != 0;
+
+        // SAFETY: As below.
+        traced.then(|| unsafe { Self::from_raw((&raw const (*self.task).parent).read_volatile()) })
+    }
+
+    /// Whose child it is.
+    pub(crate) fn parent(self) -> Self {
+        // SAFETY: By the type's invariant. The field is a pointer to a task which is freed a grace
+        // period after it was replaced there (`forget_original_parent()`).
+        unsafe { Self::from_raw((&raw const (*self.task).real_parent).read_volatile()) }
+    }
+
+    /// Whether it is the one that writes the core dump of its process.
+    pub(crate) fn dumps_core(self) -> bool {
+        // SAFETY: By the type's invariant. The field is an `unsigned int`.
+        let flags = unsafe { Atomic::from_ptr(&raw mut (*self.task).flags) }.load(Relaxed);
+
+        flags & bindings::PF_DUMPCORE != 0
+    }
+
+    /// Where it sleeps: the function that has called the scheduler, and those that have called it.
+    pub(crate) fn stack(self) -> Stack {
+        let mut stack = Stack {
+            frames: [0; Stack::DEPTH],
+            len: 0,
+        };
+
+        // SAFETY: By the type's invariant; the function itself looks whether the stack is there.
+        stack.len = unsafe {
+            bindings::stack_trace_save_tsk(
+                self.task,
+                stack.frames.as_mut_ptr(),
+                Stack::DEPTH as c_uint,
+                0,
+            )
+        } as usize;
+        stack
+    }
+
+    /// The number in `/sys/fs/fuse/connections` of a FUSE file system that it has a file of open.
+    ///
+    /// Takes the task's `alloc_lock`, a spin lock.
+    pub(crate) fn fuse_connection(self) -> Option<u32> {
+        // SAFETY: By the type's invariant.
+        let connection = unsafe { pidns_guard_fuse_connection(self.task) };
+
+        (connection != 0).then_some(connection)
+    }
+
+    /// Its cgroup in the hierarchy of the freezer, which is one of cgroup v1.
+    pub(crate) fn freezer_path(self) -> Path {
+        let mut path = Path([0; Path::LEN]);
+
+        // SAFETY: By the type's invariant, and RCU is held for it; the path is that long. What does
+        // not fit is left out.
+        unsafe { pidns_guard_freezer_path(self.task, path.0.as_mut_ptr().cast(), Path::LEN) };
+        path
+    }
+}
+
+/// The path of a cgroup, or as much of it as there is room for.
+pub(crate) struct Path([u8; Path::LEN]);
+
+impl Path {
+    const LEN: usize = 96;
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        until_nul(&self.0)
+    }
+}
+
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("{}", text::plain(self.as_bytes())))
+    }
+}
+
+/// Where a thread sleeps.
+pub(crate) struct Stack {
+    frames: [c_ulong; Stack::DEPTH],
+    len: usize,
+}
+
+impl Stack {
+    const DEPTH: usize = 12;
+
+    /// The functions, the one that sleeps first.
+    pub(crate) fn functions(&self) -> impl Iterator<Item = Symbol> + '_ {
+        self.frames[..self.len]
+            .iter()
+            .map(|&frame| Symbol::at(frame))
+    }
+
+    /// Whether it sleeps in a function, or in one that this has called.
+    pub(crate) fn is_in(&self, function: &[u8]) -> bool {
+        self.functions().any(|symbol| symbol.as_bytes() == function)
+    }
+}
+
+/// The name of a function.
+pub(crate) struct Symbol([u8; Symbol::LEN]);
+
+impl Symbol {
+    const LEN: usize = 48;
+
+    fn at(address: c_ulong) -> Self {
+        let mut name = [0u8; Self::LEN];
+
+        // SAFETY: The buffer is that long; `%ps` wants an address, which need not be valid.
+        unsafe {
+            bindings::scnprintf(
+                name.as_mut_ptr().cast(),
+                Self::LEN,
+                c"%ps".as_char_ptr(),
+                address,
+            )
+        };
+        Self(name)
+    }
+
+    pub(crate) fn as_bytes(&self) -> &[u8] {
+        until_nul(&self.0)
+    }
+
+    /// Whether it belongs to FUSE.
+    pub(crate) fn is_of_fuse(&self) -> bool {
+        let name = self.as_bytes();
+
+        name.strip_prefix(b"__")
+            .unwrap_or(name)
+            .starts_with(b"fuse_")
+            || name == b"request_wait_answer"
+    }
+}
+
+impl fmt::Display for Symbol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("{}", text::plain(self.as_bytes())))
+    }
+}
+
+fn until_nul(bytes: &[u8]) -> &[u8] {
+    bytes.split(|&byte| byte == 0).next().unwrap_or(&[])
+}

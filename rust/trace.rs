@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The module's trace events, as `perf`, `trace-cmd` and `bpftrace` know them: `pidns_guard:*`.
+//!
+//! One that is off is a jump that is not taken.
+//!
+//! C header: `rust/trace.h`
+
+use kernel::{
+    bindings,
+    prelude::*,
+    str::CStr, //
+};
+
+use crate::{
+    holder::Holder,
+    ledger::{
+        Record,
+        Teardown, //
+    },
+    pidns::Pidns,
+    process::Process,
+    text::Comm, //
+};
+
+/// What the kernel's `declare_trace!` does, for events that are not in its bindings.
+macro_rules! declare_events {
+    ($(fn $name:ident($($arg:ident: $type:ty),* $(,)?);)*) => {
+        kernel::macros::paste! {
+            // Depending on the configuration, some of a tracepoint is empty in C.
+            #[allow(improper_ctypes)]
+            extern "C" {
+                $(
+                    static [<__tracepoint_ $name>]: bindings::tracepoint;
+                    fn [<rust_do_trace_ $name>]($($arg: $type),*);
+                )*
+            }
+
+            $(
+                /// # Safety
+                ///
+                /// Pointers must be valid, as `rust/trace.h` reads them.
+                #[inline(always)]
+                unsafe fn [<fire_ $name>]($($arg: $type),*) {
+                    // SAFETY: It is the static key of a tracepoint that C code has defined.
+                    let is_on = unsafe {
+                        kernel::jump_label::static_branch_unlikely!(
+                            [<__tracepoint_ $name>],
+                            bindings::tracepoint,
+                            key
+                        )
+                    };
+
+                    if is_on {
+                        // SAFETY: By this function's contract.
+                        unsafe { [<rust_do_trace_ $name>]($($arg),*) };
+                    }
+                }
+            )*
+        }
+    };
+}
+
+declare_events! {
+    fn teardown_begin(
+        pidns: u32, level: u32, init_pid: i32, init_comm: *const c_char, ending: i32,
+    );
+    fn kill(pidns: u32, level: u32, processes: u32);
+    fn fork_refused(pidns: u32, level: u32, dead_pidns: u32);
+    fn straggler(pidns: u32, level: u32, pid: i32, comm: *const c_char);
+    fn stuck(
+        pidns: u32, level: u32, age_ns: u64, holders: u32, pid: i32, comm: *const c_char,
+        reason: *const c_char,
+    );
+    fn teardown_end(
+        pidns: u32, level: u32, duration_ns: u64, killed: u32, stragglers: u32, refused: u32,
+    );
+}
+
+/// The last thread of an init has died; `ending` is what `wait()` will say.
+#[inline]
+pub(crate) fn teardown_begin(ns: Pidns<'_>, init: Process<'_>, ending: i32) {
+    let leader = init.leader();
+    let comm = leader.comm().to_bytes();
+
+    // SAFETY: The name has `TASK_COMM_LEN` bytes.
+    unsafe {
+        fire_teardown_begin(
+            ns.inum(),
+            ns.level() as u32,
+            leader.pid(),
+            comm.as_ptr().cast(),
+            ending,
+        )
+    };
+}
+
+/// The kill is out.
+#[inline]
+pub(crate) fn kill(ns: Pidns<'_>, processes: i64) {
+    // SAFETY: There are no pointers.
+    unsafe { fire_kill(ns.inum(), ns.level() as u32, processes as u32) };
+}
+
+/// The caller got no PID in `ns`.
+#[inline]
+pub(crate) fn fork_refused(ns: Pidns<'_>, dead: Option<Pidns<'_>>) {
+    let dead = dead.map_or(0, |dead| dead.inum());
+
+    // SAFETY: There are no pointers.
+    unsafe { fire_fork_refused(ns.inum(), ns.level() as u32, dead) };
+}
+
+/// A child was killed before it ran.
+#[inline]
+pub(crate) fn straggler(child: Process<'_>) {
+    let (ns, leader) = (child.pidns(), child.leader());
+    let comm = leader.comm().to_bytes();
+
+    // SAFETY: The name has `TASK_COMM_LEN` bytes.
+    unsafe {
+        fire_straggler(
+            ns.inum(),
+            ns.level() as u32,
+            leader.pid(),
+            comm.as_ptr().cast(),
+        )
+    };
+}
+
+/// A teardown is held by `holders` tasks, of which `first` is one.
+#[inline]
+pub(crate) fn stuck(record: &Record, holders: usize, first: Option<&Holder>) {
+    let (pid, comm) = first.map_or((0, Comm::EMPTY), |holder| (holder.pid, holder.comm));
+    let comm = comm.to_bytes();
+    let reason: &CStr = first.map_or(c"", |holder| holder.reason.name());
+
+    // SAFETY: The name has `TASK_COMM_LEN` bytes, and the reason is a string.
+    unsafe {
+        fire_stuck(
+            record.pidns,
+            record.level,
+            record.age() as u64,
+            holders as u32,
+            pid,
+            comm.as_ptr().cast(),
+            reason.as_char_ptr(),
+        )
+    };
+}
+
+/// No member is left.
+#[inline]
+pub(crate) fn teardown_end(teardown: Teardown<'_>) {
+    let Some(record) = teardown.record() else {
+        return;
+    };
+
+    // SAFETY: There are no pointers.
+    unsafe {
+        fire_teardown_end(
+            record.pidns,
+            record.level,
+            record.age() as u64,
+            record.killed,
+            record.stragglers,
+            record.refused,
+        )
+    };
+}
