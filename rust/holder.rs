@@ -34,7 +34,7 @@ use crate::{
 const NAMED: usize = 16;
 
 /// How many threads of a process are looked at.
-const THREADS: usize = 64;
+const THREADS: usize = 16;
 
 /// Those who hold one teardown.
 pub(crate) struct Holders {
@@ -71,9 +71,12 @@ impl Holders {
         let rcu = rcu::read_lock();
         let init = Process::find(record.init, &rcu)?;
         let ns = init.pidns();
-        let holds = !ns.is_zapped() || init.leader().is_frozen() || record.empty_at.is_some();
+        let waits = init
+            .threads()
+            .any(|thread| !thread.is_dead() && !thread.is_frozen());
+        let holds_itself = !ns.is_zapped() || !waits || record.empty_at.is_some();
 
-        Some((ns.hold(), holds.then(|| Holder::new(init))))
+        Some((ns.hold(), holds_itself.then(|| Holder::new(init))))
     }
 
     fn visit(&mut self, process: Process<'_>) {

@@ -60,20 +60,7 @@ pub(crate) fn open(size: usize) -> Result<(Arc<Ledger>, Publication<Ledger>)> {
         return Err(EINVAL);
     }
 
-    let mut entries = KVVec::with_capacity(size, GFP_KERNEL)?;
-    for _ in 0..size {
-        entries.push(Entry::new(), GFP_KERNEL)?;
-    }
-
-    let ledger = Arc::new(
-        Ledger {
-            entries,
-            serials: Atomic::new(0),
-            unfinished: Atomic::new(0),
-            unrecorded: Atomic::new(0),
-        },
-        GFP_KERNEL,
-    )?;
+    let ledger = Arc::new(Ledger::new(size)?, GFP_KERNEL)?;
     let publication = LEDGER.publish(ledger.clone());
 
     Ok((ledger, publication))
@@ -101,6 +88,20 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
+    fn new(size: usize) -> Result<Self> {
+        let mut entries = KVVec::with_capacity(size, GFP_KERNEL)?;
+
+        for _ in 0..size {
+            entries.push(Entry::new(), GFP_KERNEL)?;
+        }
+        Ok(Self {
+            entries,
+            serials: Atomic::new(0),
+            unfinished: Atomic::new(0),
+            unrecorded: Atomic::new(0),
+        })
+    }
+
     /// Notes that a namespace has lost its init. The oldest finished entry gives way; where there
     /// is none, nothing is noted but that.
     pub(crate) fn begin(
@@ -539,5 +540,113 @@ impl Tally {
                 Err(now) => was = now,
             }
         }
+    }
+}
+
+#[kunit_tests(pidns_guard_ledger)]
+mod tests {
+    use super::*;
+
+    fn init(pid: Pid) -> ProcessId {
+        ProcessId { pid, started: 1 }
+    }
+
+    /// All in one namespace, which does not die of it.
+    fn begin(ledger: &Ledger, pid: Pid) -> Option<Teardown<'_>> {
+        ledger.begin(Pidns::root(), init(pid), Comm::EMPTY, Ending(Some(9)))
+    }
+
+    fn pids(ledger: &Ledger) -> Result<KVVec<Pid>> {
+        let mut pids = KVVec::new();
+
+        for record in &ledger.records()? {
+            pids.push(record.init.pid, GFP_KERNEL)?;
+        }
+        Ok(pids)
+    }
+
+    #[test]
+    fn the_oldest_finished_gives_way() -> Result {
+        let ledger = Ledger::new(3)?;
+
+        for pid in 1..=3 {
+            begin(&ledger, pid);
+        }
+        ledger.leaves(init(3));
+        ledger.leaves(init(2));
+        begin(&ledger, 4);
+
+        assert_eq!(&pids(&ledger)?[..], &[4, 3, 1]);
+        assert_eq!(ledger.unrecorded(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn an_unfinished_one_never_does() -> Result {
+        let ledger = Ledger::new(2)?;
+
+        begin(&ledger, 1);
+        begin(&ledger, 2);
+        assert!(begin(&ledger, 3).is_none());
+        assert_eq!(&pids(&ledger)?[..], &[2, 1]);
+        assert_eq!(ledger.unrecorded(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn one_whose_end_was_not_told_stays() -> Result {
+        let ledger = Ledger::new(1)?;
+        let mut told = 0;
+
+        begin(&ledger, 1).ok_or(ENOSPC)?.reported(1);
+        ledger.leaves(init(1));
+        assert!(begin(&ledger, 2).is_none());
+
+        for teardown in ledger.teardowns() {
+            teardown.once_over(|_| told += 1);
+            teardown.once_over(|_| told += 1);
+        }
+        assert_eq!(told, 1);
+        assert!(begin(&ledger, 2).is_some());
+        Ok(())
+    }
+
+    #[test]
+    fn a_death_is_noted_once() -> Result {
+        let ledger = Ledger::new(2)?;
+
+        begin(&ledger, 1);
+        begin(&ledger, 1);
+        assert_eq!(&pids(&ledger)?[..], &[1]);
+        Ok(())
+    }
+
+    #[test]
+    fn what_comes_late_counts_for_nobody() -> Result {
+        let ledger = Ledger::new(1)?;
+        let old = begin(&ledger, 1).ok_or(ENOSPC)?;
+
+        old.refused();
+        assert_eq!(old.refused_since(), 1);
+        ledger.leaves(init(1));
+        let new = begin(&ledger, 2).ok_or(ENOSPC)?;
+        old.refused();
+        old.killed(7);
+        assert!(old.record().is_none());
+        assert_eq!(new.record().ok_or(ENOSPC)?.refused, 0);
+        assert_eq!(new.record().ok_or(ENOSPC)?.killed, 0);
+        Ok(())
+    }
+
+    #[test]
+    fn reports_come_at_growing_intervals() -> Result {
+        let ledger = Ledger::new(1)?;
+        let teardown = begin(&ledger, 1).ok_or(ENOSPC)?;
+
+        assert!(teardown.is_report_due(0));
+        assert!(!teardown.is_report_due(3_600_000_000_000));
+        teardown.reported(3_600_000_000_000);
+        assert!(!teardown.is_report_due(0));
+        Ok(())
     }
 }

@@ -2,9 +2,12 @@
 
 //! A bound on how often something is said, for those who may neither wait nor lock.
 
-use kernel::sync::atomic::{
-    Atomic,
-    Relaxed, //
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    }, //
 };
 
 use crate::ledger::now;
@@ -38,5 +41,24 @@ impl Limit {
         // Of those who come at the same time, one passes.
         paid_until - now <= self.burst * self.interval
             && self.paid_until.cmpxchg(was, paid_until, Relaxed).is_ok()
+    }
+}
+
+#[kunit_tests(pidns_guard_limit)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_and_then_one_by_one() {
+        let limit = Limit::new(3, 100);
+        let start = 1_000_000;
+
+        for _ in 0..3 {
+            assert!(limit.lets_pass_at(start));
+        }
+        assert!(!limit.lets_pass_at(start));
+        assert!(!limit.lets_pass_at(start + 99));
+        assert!(limit.lets_pass_at(start + 100));
+        assert!(!limit.lets_pass_at(start + 100));
     }
 }

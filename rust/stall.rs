@@ -112,6 +112,7 @@ fn report(teardown: Teardown<'_>, record: &Record) {
         // There will be memory another time.
         return;
     };
+    // Those on their way, and those that were there a moment ago, are no reason to worry.
     if holders.are_busy() {
         return;
     }

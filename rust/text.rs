@@ -7,7 +7,8 @@ use kernel::{
     fmt::{
         self,
         Write, //
-    }, //
+    },
+    prelude::*, //
 };
 
 /// The name that a task has given itself: up to 15 bytes of anything.
@@ -213,5 +214,86 @@ impl<const N: usize> Write for Line<N> {
 impl<const N: usize> fmt::Display for Line<N> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(core::str::from_utf8(self.as_bytes()).unwrap_or("?"))
+    }
+}
+
+#[kunit_tests(pidns_guard_text)]
+mod tests {
+    use super::*;
+
+    fn shown(what: impl fmt::Display) -> Line<96> {
+        Line::from_fmt(fmt!("{}", what))
+    }
+
+    fn comm(name: &[u8]) -> Comm {
+        let mut bytes = [0; Comm::LEN];
+
+        bytes[..name.len()].copy_from_slice(name);
+        Comm::new(bytes)
+    }
+
+    #[test]
+    fn names_do_no_harm() {
+        assert_eq!(shown(comm(b"kworker/0:1")).as_bytes(), b"kworker/0:1");
+        assert_eq!(
+            shown(comm(b"a b\x1b[2J\n\"\\\xff")).as_bytes(),
+            b"a b\\x1b[2J\\x0a\\x22\\x5c\\xff"
+        );
+        assert_eq!(
+            shown(comm(b"\x7f\"\n").json()).as_bytes(),
+            b"\\u007f\\u0022\\u000a"
+        );
+        assert_eq!(shown(comm(b"")).as_bytes(), b"");
+    }
+
+    #[test]
+    fn names_survive_as_numbers() {
+        let name = comm(b"0123456789abcde");
+
+        assert_eq!(
+            Comm::from_words(name.to_words()).to_bytes(),
+            name.to_bytes()
+        );
+    }
+
+    #[test]
+    fn spans_are_read_by_people() {
+        assert_eq!(shown(Span(-1)).as_bytes(), b"0 us");
+        assert_eq!(shown(Span(999_999)).as_bytes(), b"999 us");
+        assert_eq!(shown(Span(1_250_000)).as_bytes(), b"1.2 ms");
+        assert_eq!(shown(Span(12_345_678_901)).as_bytes(), b"12.3 s");
+        assert_eq!(shown(Span(3_599_000_000_000)).as_bytes(), b"59 min 59 s");
+        assert_eq!(shown(Span(7_500_000_000_000)).as_bytes(), b"2 h 5 min");
+    }
+
+    #[test]
+    fn endings_are_those_of_wait() {
+        assert_eq!(shown(Ending(Some(3 << 8))).as_bytes(), b"exited with 3");
+        assert_eq!(shown(Ending(Some(9))).as_bytes(), b"was killed by SIGKILL");
+        assert_eq!(
+            shown(Ending(Some(11 | 0x80))).as_bytes(),
+            b"was killed by SIGSEGV (core dumped)"
+        );
+        assert_eq!(
+            shown(Ending(Some(35))).as_bytes(),
+            b"was killed by signal 35"
+        );
+        assert_eq!(
+            shown(Ending(None)).as_bytes(),
+            b"died before pidns_guard was loaded"
+        );
+    }
+
+    #[test]
+    fn lines_end_where_there_is_no_room() {
+        let line = Line::<4>::from_fmt(fmt!("{}", 123456));
+
+        assert_eq!(line.as_bytes(), b"1234");
+    }
+
+    #[test]
+    fn one_is_singular() {
+        assert_eq!(shown(Count(1, "task")).as_bytes(), b"1 task");
+        assert_eq!(shown(Count(0, "task")).as_bytes(), b"0 tasks");
     }
 }
