@@ -7,7 +7,6 @@
 //! `CAP_SYS_ADMIN`: they are empty to others.
 
 use kernel::{
-    bindings,
     debugfs::{
         Dir,
         File, //
@@ -33,6 +32,7 @@ use crate::{
         Record, //
     },
     module_parameters,
+    pidns::Pidns,
     text::{
         json,
         Line,
@@ -79,12 +79,6 @@ impl Files {
     }
 }
 
-/// Who may see processes of all namespaces.
-fn may_look() -> bool {
-    // SAFETY: The caller reads a file, which is process context.
-    unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) }
-}
-
 /// How far a teardown has come.
 fn state(record: &Record) -> &'static str {
     if record.left_at.is_none() && record.reports > 0 {
@@ -103,7 +97,7 @@ fn for_each(
     ledger: &Ledger,
     mut show: impl FnMut(&Record, Option<Holders>) -> fmt::Result,
 ) -> fmt::Result {
-    if !may_look() {
+    if !Pidns::root().lets_caller_administrate() {
         return Ok(());
     }
 

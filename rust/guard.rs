@@ -44,9 +44,7 @@ impl Guard {
 
 struct Requests;
 
-// SAFETY: `refuse()` reads, counts and logs. `ns_capable()` and `printk()` may be called where one
-// must not sleep.
-unsafe impl OnAllocPid for Requests {
+impl OnAllocPid for Requests {
     #[inline]
     fn is_refused(ns: Pidns<'_>) -> bool {
         ns.is_doomed()

@@ -244,12 +244,18 @@ impl<'a> Pidns<'a> {
 
     /// Whether the caller may choose PIDs here, as `checkpoint_restore_ns_capable()` has it.
     fn lets_caller_choose(self) -> bool {
+        self.is_caller_capable(bindings::CAP_CHECKPOINT_RESTORE) || self.lets_caller_administrate()
+    }
+
+    /// Whether the caller has `CAP_SYS_ADMIN` here. May be called from process context.
+    pub(crate) fn lets_caller_administrate(self) -> bool {
+        self.is_caller_capable(bindings::CAP_SYS_ADMIN)
+    }
+
+    fn is_caller_capable(self, cap: u32) -> bool {
         // SAFETY: A PID namespace holds a reference to its user namespace from
         // `create_pid_namespace()` on.
-        let capable =
-            |cap| unsafe { bindings::ns_capable((*self.0.as_ptr()).user_ns, cap as c_int) };
-
-        capable(bindings::CAP_CHECKPOINT_RESTORE) || capable(bindings::CAP_SYS_ADMIN)
+        unsafe { bindings::ns_capable((*self.0.as_ptr()).user_ns, cap as c_int) }
     }
 
     /// Whether a PID is in use here.

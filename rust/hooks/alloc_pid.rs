@@ -9,6 +9,7 @@ use kernel::{
     bindings,
     prelude::*,
     str::CStr,
+    sync::rcu,
     task::Pid, //
 };
 
@@ -16,19 +17,14 @@ use super::ftrace::Redirect;
 use crate::pidns::Pidns;
 
 /// What to do when somebody asks for a PID.
-///
-/// # Safety
-///
-/// [`refuse()`](Self::refuse) must not sleep: the module may be unloaded as soon as nobody who has
-/// not slept since can be in it.
-pub(crate) unsafe trait OnAllocPid {
+pub(crate) trait OnAllocPid {
     /// Decides whether the call is refused. Called with preemption off.
     fn is_refused(ns: Pidns<'_>) -> bool;
 
     /// What the refused caller gets. `set_tid` are the PIDs that it asks for, if any: one for `ns`,
     /// one for its parent, and so on.
     ///
-    /// Called in the context of the caller of `fork()`, with nothing held.
+    /// Called in the context of the caller of `fork()`, under RCU. Must not sleep.
     fn refuse(ns: Pidns<'_>, set_tid: &[Pid]) -> Error;
 }
 
@@ -36,7 +32,7 @@ pub(crate) unsafe trait OnAllocPid {
 pub(crate) struct AllocPid<H>(PhantomData<H>);
 
 // SAFETY: `stand_in()` returns a function with the prototype of `alloc_pid()`, see
-// `include/linux/pid.h`, which by the contract of `OnAllocPid` does not sleep.
+// `include/linux/pid.h`. All that it does it does under RCU, where nothing sleeps.
 unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
     const FUNCTION: &'static CStr = c"alloc_pid";
 
@@ -64,6 +60,7 @@ impl<H: OnAllocPid> AllocPid<H> {
         set_tid: *mut bindings::pid_t,
         set_tid_size: usize,
     ) -> *mut bindings::pid {
+        let _rcu = rcu::read_lock();
         let set_tid = match set_tid_size {
             0 => &[],
             // SAFETY: By this function's contract.
