@@ -9,13 +9,15 @@ use kernel::prelude::*;
 
 use crate::{
     counters::COUNTERS,
-    ledger,
+    ledger::{
+        self,
+        Init, //
+    },
     pidns::{
         Pidns,
         CHILD_REAPER, //
     },
-    stall,
-    text::Ending, //
+    stall, //
 };
 
 /// Notes the inits that are dead and have not been reaped. May sleep.
@@ -25,7 +27,7 @@ pub(crate) fn note() {
 
         if process.nr_in(ns) == CHILD_REAPER && ns.is_dead_itself() {
             ledger::with(|ledger| {
-                ledger.begin(ns, process.id(), process.leader().comm(), Ending(None));
+                ledger.begin(ns, &Init::new(ns, process, true));
             });
             stall::expect();
         }

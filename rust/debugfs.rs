@@ -124,7 +124,7 @@ fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )?;
     for_each(ledger, |record, holders| {
         f.write_fmt(fmt!(
-            "{:>10} {:>5} {:<7} {:>12} {:>12} {:>12} {:>12} {:>6} {:>10} {:>7} {} (pid {}) {}\n",
+            "{:>10} {:>5} {:<7} {:>12} {:>12} {:>12} {:>12} {:>6} {:>10} {:>7} {} (pid {}) {}{}\n",
             record.pidns,
             record.level,
             state(record),
@@ -135,9 +135,14 @@ fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             record.killed,
             record.stragglers,
             record.refused,
-            record.comm,
-            record.init.pid,
-            record.ending
+            record.init.comm,
+            record.init.id.pid,
+            record.init.ending,
+            if record.init.before_load {
+                ", before the module came"
+            } else {
+                ""
+            }
         ))?;
 
         let Some(holders) = holders else {
@@ -169,16 +174,19 @@ fn for_programs(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             record.pidns,
             record.level,
             state(record),
-            record.init.pid,
-            record.comm.json(),
-            match (record.ending.signal(), record.ending.exit_code()) {
-                (Some(_), _) => "killed",
-                (_, Some(_)) => "exited",
-                _ => "unknown",
+            record.init.id.pid,
+            record.init.comm.json(),
+            match record.init.ending.signal() {
+                Some(_) => "killed",
+                None => "exited",
             },
-            OrNull(record.ending.signal().or(record.ending.exit_code())),
-            record.ending.dumped_core(),
-            record.is_before_load(),
+            record
+                .init
+                .ending
+                .signal()
+                .unwrap_or_else(|| record.init.ending.exit_code()),
+            record.init.ending.dumped_core(),
+            record.init.before_load,
             record.since_begin() / 1000,
             OrNull(record.killed_at.map(|time| (time - record.began) / 1000)),
             OrNull(record.empty_at.map(|time| (time - record.began) / 1000)),

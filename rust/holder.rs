@@ -69,7 +69,7 @@ impl Holders {
     /// The namespace while it is there, and its init if that is what holds it.
     fn start(record: &Record) -> Option<(Held, Option<Holder>)> {
         let rcu = rcu::read_lock();
-        let init = Process::find(record.init, &rcu)?;
+        let init = Process::find(record.init.id, &rcu)?;
         let ns = init.pidns();
         let waits = init
             .threads()

@@ -32,7 +32,10 @@ use kernel::{
 
 use crate::{
     pidns::Pidns,
-    process::ProcessId,
+    process::{
+        Process,
+        ProcessId, //
+    },
     published::{
         Publication,
         Published, //
@@ -104,14 +107,8 @@ impl Ledger {
 
     /// Notes that a namespace has lost its init. The oldest finished entry gives way; where there
     /// is none, nothing is noted but that.
-    pub(crate) fn begin(
-        &self,
-        ns: Pidns<'_>,
-        init: ProcessId,
-        comm: Comm,
-        ending: Ending,
-    ) -> Option<Teardown<'_>> {
-        if let Some(known) = self.of_init(init) {
+    pub(crate) fn begin(&self, ns: Pidns<'_>, init: &Init) -> Option<Teardown<'_>> {
+        if let Some(known) = self.of_init(init.id) {
             return Some(known);
         }
         // The inode number may have been that of another namespace before.
@@ -126,7 +123,7 @@ impl Ledger {
         };
 
         self.unfinished.add(1, Relaxed);
-        entry.fill(serial, ns, init, comm, ending);
+        entry.fill(serial, ns, init);
         Some(Teardown { entry, serial })
     }
 
@@ -301,15 +298,15 @@ impl Teardown<'_> {
             serial,
             pidns: entry.number.load(Relaxed),
             level: entry.level.load(Relaxed),
-            init: ProcessId {
-                pid: entry.init_pid.load(Relaxed),
-                started: entry.init_started.load(Relaxed),
+            init: Init {
+                id: ProcessId {
+                    pid: entry.init_pid.load(Relaxed),
+                    started: entry.init_started.load(Relaxed),
+                },
+                comm: Comm::from_words(entry.init_comm.each_ref().map(|word| word.load(Relaxed))),
+                ending: Ending(entry.ending.load(Relaxed)),
+                before_load: entry.before_load.load(Relaxed),
             },
-            comm: entry.comm(),
-            ending: Ending(match entry.ending.load(Relaxed) {
-                Entry::NOT_SEEN => None,
-                code => Some(code),
-            }),
             began: entry.began.load(Relaxed),
             killed_at: at(&entry.killed_at),
             empty_at: at(&entry.empty_at),
@@ -327,6 +324,28 @@ impl Teardown<'_> {
     }
 }
 
+/// What is known of an init that has died.
+pub(crate) struct Init {
+    pub(crate) id: ProcessId,
+    pub(crate) comm: Comm,
+    pub(crate) ending: Ending,
+    /// Whether it had died when the module came.
+    pub(crate) before_load: bool,
+}
+
+impl Init {
+    /// The init of `ns`, which has died.
+    pub(crate) fn new(ns: Pidns<'_>, process: Process<'_>, before_load: bool) -> Self {
+        Self {
+            id: process.id(),
+            comm: process.leader().comm(),
+            // What `zap_pid_ns_processes()` will make of it in the end.
+            ending: Ending(ns.reboot_ending().unwrap_or_else(|| process.exit_code())),
+            before_load,
+        }
+    }
+}
+
 /// All that is known of a teardown. Times are those of [`now()`], `None` for what has not come.
 pub(crate) struct Record {
     /// Counts the teardowns.
@@ -334,11 +353,7 @@ pub(crate) struct Record {
     /// The inode number of the namespace.
     pub(crate) pidns: u32,
     pub(crate) level: u32,
-    pub(crate) init: ProcessId,
-    /// The name of init.
-    pub(crate) comm: Comm,
-    /// How init died.
-    pub(crate) ending: Ending,
+    pub(crate) init: Init,
     /// When its last thread died; or when the module came, if it was dead already.
     pub(crate) began: i64,
     /// When the kill was out.
@@ -366,11 +381,6 @@ impl Record {
     pub(crate) fn age(&self) -> i64 {
         self.left_at.unwrap_or_else(now) - self.began
     }
-
-    /// Whether init died before the module came.
-    pub(crate) fn is_before_load(&self) -> bool {
-        self.ending.0.is_none()
-    }
 }
 
 /// The place of one teardown.
@@ -389,6 +399,7 @@ struct Entry {
     init_started: Atomic<u64>,
     init_comm: [Atomic<u64>; 2],
     ending: Atomic<i32>,
+    before_load: Atomic<bool>,
     began: Atomic<i64>,
     killed_at: Atomic<i64>,
     empty_at: Atomic<i64>,
@@ -407,9 +418,6 @@ struct Entry {
 }
 
 impl Entry {
-    /// The ending of an init that died before the module came; not what `wait()` may say.
-    const NOT_SEEN: i32 = -1;
-
     fn new() -> Self {
         Self {
             serial: Atomic::new(0),
@@ -420,6 +428,7 @@ impl Entry {
             init_started: Atomic::new(0),
             init_comm: [Atomic::new(0), Atomic::new(0)],
             ending: Atomic::new(0),
+            before_load: Atomic::new(false),
             began: Atomic::new(0),
             killed_at: Atomic::new(0),
             empty_at: Atomic::new(0),
@@ -444,20 +453,20 @@ impl Entry {
     }
 
     /// Fills an entry that was claimed, and shows it to the readers.
-    fn fill(&self, serial: i64, ns: Pidns<'_>, init: ProcessId, comm: Comm, ending: Ending) {
+    fn fill(&self, serial: i64, ns: Pidns<'_>, init: &Init) {
         // Who reads any of the new has to see that the old number is gone.
         smp_mb(Write);
 
         self.pidns.store(ns.inum(), Relaxed);
         self.number.store(ns.inum(), Relaxed);
         self.level.store(ns.level() as u32, Relaxed);
-        self.init_pid.store(init.pid, Relaxed);
-        self.init_started.store(init.started, Relaxed);
-        for (place, word) in self.init_comm.iter().zip(comm.to_words()) {
+        self.init_pid.store(init.id.pid, Relaxed);
+        self.init_started.store(init.id.started, Relaxed);
+        for (place, word) in self.init_comm.iter().zip(init.comm.to_words()) {
             place.store(word, Relaxed);
         }
-        self.ending
-            .store(ending.0.unwrap_or(Self::NOT_SEEN), Relaxed);
+        self.ending.store(init.ending.0, Relaxed);
+        self.before_load.store(init.before_load, Relaxed);
         self.began.store(now(), Relaxed);
         for time in [&self.killed_at, &self.empty_at, &self.left_at] {
             time.store(0, Relaxed);
@@ -475,10 +484,6 @@ impl Entry {
         }
 
         self.serial.store(serial, Release);
-    }
-
-    fn comm(&self) -> Comm {
-        Comm::from_words(self.init_comm.each_ref().map(|word| word.load(Relaxed)))
     }
 }
 
@@ -553,14 +558,22 @@ mod tests {
 
     /// All in one namespace, which does not die of it.
     fn begin(ledger: &Ledger, pid: Pid) -> Option<Teardown<'_>> {
-        ledger.begin(Pidns::root(), init(pid), Comm::EMPTY, Ending(Some(9)))
+        ledger.begin(
+            Pidns::root(),
+            &Init {
+                id: init(pid),
+                comm: Comm::EMPTY,
+                ending: Ending(9),
+                before_load: false,
+            },
+        )
     }
 
     fn pids(ledger: &Ledger) -> Result<KVVec<Pid>> {
         let mut pids = KVVec::new();
 
         for record in &ledger.records()? {
-            pids.push(record.init.pid, GFP_KERNEL)?;
+            pids.push(record.init.id.pid, GFP_KERNEL)?;
         }
         Ok(pids)
     }

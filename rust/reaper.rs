@@ -29,7 +29,10 @@ use crate::{
             SchedProcessExit, //
         }, //
     },
-    ledger,
+    ledger::{
+        self,
+        Init, //
+    },
     module_parameters,
     pidns::{
         Death,
@@ -37,7 +40,6 @@ use crate::{
     },
     process::Process,
     stall,
-    text::Ending,
     trace, //
 };
 
@@ -113,11 +115,11 @@ impl OnEntry for Waits {
 
 /// Opens the ledger's entry.
 fn note_death(ns: Pidns<'_>, init: Process<'_>) {
-    let ending = ns.reboot_ending().unwrap_or_else(|| init.exit_code());
+    let init = Init::new(ns, init, false);
 
-    trace::teardown_begin(ns, init, ending);
+    trace::teardown_begin(ns, &init);
     ledger::with(|ledger| {
-        ledger.begin(ns, init.id(), init.leader().comm(), Ending(Some(ending)));
+        ledger.begin(ns, &init);
     });
     stall::expect();
 }

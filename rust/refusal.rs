@@ -59,15 +59,20 @@ fn say(ns: Pidns<'_>, dead: Pidns<'_>, record: Option<Record>, refused: u32) {
     } else {
         Line::from_fmt(fmt!(" below {} (level {})", dead.inum(), dead.level()))
     };
-    let death = match record {
-        Some(record) => Line::<128>::from_fmt(fmt!(
-            "dead for {}: its init {} (pid {}) {}",
-            Span(record.age()),
-            record.comm,
-            record.init.pid,
-            record.ending
+    let since = match &record {
+        Some(record) if !record.init.before_load => {
+            Line::<40>::from_fmt(fmt!("for {}", Span(record.age())))
+        }
+        _ => Line::from_fmt(fmt!("since before pidns_guard was loaded")),
+    };
+    let init = match &record {
+        Some(Record { init, .. }) => Line::<128>::from_fmt(fmt!(
+            ": its init {} (pid {}) {}",
+            init.comm,
+            init.id.pid,
+            init.ending
         )),
-        None => Line::from_fmt(fmt!("dead since before pidns_guard could see it")),
+        None => Line::EMPTY,
     };
     let others = if refused > 1 {
         Line::<48>::from_fmt(fmt!(" ({} refused since the last line)", refused))
@@ -76,14 +81,15 @@ fn say(ns: Pidns<'_>, dead: Pidns<'_>, record: Option<Record>, refused: u32) {
     };
 
     pr_warn!(
-        "fork refused: {} (pid {}) forks into pid namespace {} (level {}){}, {}; use \
+        "fork refused: {} (pid {}) forks into pid namespace {} (level {}){}, dead {}{}; use \
          \"unshare --fork\", or setns() back{}\n",
         caller.comm(),
         caller.pid(),
         ns.inum(),
         ns.level(),
         below,
-        death,
+        since,
+        init,
         others
     );
 }

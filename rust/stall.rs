@@ -122,9 +122,9 @@ fn report(teardown: Teardown<'_>, record: &Record) {
         record.pidns,
         record.level,
         Span(record.age()),
-        record.comm,
-        record.init.pid,
-        record.ending,
+        record.init.comm,
+        record.init.id.pid,
+        record.init.ending,
         Count(holders.count(), "task")
     );
     for holder in holders.named.iter().take(HOLDERS) {

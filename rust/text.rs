@@ -119,26 +119,26 @@ impl fmt::Display for Count {
     }
 }
 
-/// How a process ended, as `wait()` encodes it; `None` if nobody saw it.
+/// How a process ended, as `wait()` encodes it.
 #[derive(Clone, Copy)]
-pub(crate) struct Ending(pub(crate) Option<i32>);
+pub(crate) struct Ending(pub(crate) i32);
 
 impl Ending {
     /// The signal that killed it, if one did.
     pub(crate) fn signal(self) -> Option<i32> {
-        self.0.map(|code| code & 0x7f).filter(|&signal| signal != 0)
+        let signal = self.0 & 0x7f;
+
+        (signal != 0).then_some(signal)
     }
 
-    /// What it has passed to `exit()`, if it did.
-    pub(crate) fn exit_code(self) -> Option<i32> {
-        self.0
-            .filter(|_| self.signal().is_none())
-            .map(|code| code >> 8 & 0xff)
+    /// What it has passed to `exit()`, if no signal has killed it.
+    pub(crate) fn exit_code(self) -> i32 {
+        self.0 >> 8 & 0xff
     }
 
     /// Whether there is a core dump.
     pub(crate) fn dumped_core(self) -> bool {
-        self.0.is_some_and(|code| code & 0x80 != 0)
+        self.0 & 0x80 != 0
     }
 }
 
@@ -151,21 +151,18 @@ impl fmt::Display for Ending {
             "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
         ];
 
-        match (self.signal(), self.exit_code()) {
-            (Some(signal), _) => {
-                match NAMES.get(signal as usize - 1) {
-                    Some(name) => write!(f, "was killed by SIG{name}")?,
-                    None => write!(f, "was killed by signal {signal}")?,
-                }
-                f.write_str(if self.dumped_core() {
-                    " (core dumped)"
-                } else {
-                    ""
-                })
-            }
-            (None, Some(code)) => write!(f, "exited with {code}"),
-            (None, None) => f.write_str("died before pidns_guard was loaded"),
+        let Some(signal) = self.signal() else {
+            return write!(f, "exited with {}", self.exit_code());
+        };
+
+        match NAMES.get(signal as usize - 1) {
+            Some(name) => write!(f, "was killed by SIG{name}")?,
+            None => write!(f, "was killed by signal {signal}")?,
         }
+        if self.dumped_core() {
+            f.write_str(" (core dumped)")?;
+        }
+        Ok(())
     }
 }
 
@@ -268,20 +265,13 @@ mod tests {
 
     #[test]
     fn endings_are_those_of_wait() {
-        assert_eq!(shown(Ending(Some(3 << 8))).as_bytes(), b"exited with 3");
-        assert_eq!(shown(Ending(Some(9))).as_bytes(), b"was killed by SIGKILL");
+        assert_eq!(shown(Ending(3 << 8)).as_bytes(), b"exited with 3");
+        assert_eq!(shown(Ending(9)).as_bytes(), b"was killed by SIGKILL");
         assert_eq!(
-            shown(Ending(Some(11 | 0x80))).as_bytes(),
+            shown(Ending(11 | 0x80)).as_bytes(),
             b"was killed by SIGSEGV (core dumped)"
         );
-        assert_eq!(
-            shown(Ending(Some(35))).as_bytes(),
-            b"was killed by signal 35"
-        );
-        assert_eq!(
-            shown(Ending(None)).as_bytes(),
-            b"died before pidns_guard was loaded"
-        );
+        assert_eq!(shown(Ending(35)).as_bytes(), b"was killed by signal 35");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use kernel::{
 use crate::{
     holder::Holder,
     ledger::{
+        Init,
         Record,
         Teardown, //
     },
@@ -77,20 +78,19 @@ declare_events! {
     );
 }
 
-/// The last thread of an init has died; `ending` is what `wait()` will say.
+/// The last thread of an init has died.
 #[inline]
-pub(crate) fn teardown_begin(ns: Pidns<'_>, init: Process<'_>, ending: i32) {
-    let leader = init.leader();
-    let comm = leader.comm().to_bytes();
+pub(crate) fn teardown_begin(ns: Pidns<'_>, init: &Init) {
+    let comm = init.comm.to_bytes();
 
     // SAFETY: The name has `TASK_COMM_LEN` bytes.
     unsafe {
         fire_teardown_begin(
             ns.inum(),
             ns.level() as u32,
-            leader.pid(),
+            init.id.pid,
             comm.as_ptr().cast(),
-            ending,
+            init.ending.0,
         )
     };
 }

@@ -55,8 +55,9 @@ in_state() {
 # sleeps_in PID FUNCTION
 sleeps_in() { grep -q "^\[<0>\] $2[+.]" "/proc/$1/stack" 2>/dev/null; }
 
+# load_module [PARAMETER...]
 load_module() {
-	show insmod "$PIDNS_GUARD_KO" || must "the module loads" false
+	show insmod "$PIDNS_GUARD_KO" "$@" || must "the module loads" false
 }
 
 # What the module has said since the last call.
