@@ -260,9 +260,16 @@ impl Reason {
             };
         }
         let of_fuse = stack.functions().find(Symbol::is_of_fuse);
-        match of_fuse {
-            Some(function) => Self::Fuse(function, thread.fuse_connection()),
-            None => Self::Uninterruptible(function),
+        match (of_fuse, function) {
+            (Some(function), _) => Self::Fuse(function, thread.fuse_connection()),
+            // Its AIO is in flight. Where a file of FUSE is open, that is what it waits for.
+            (None, Some(function)) if function.as_bytes() == b"exit_aio" => {
+                match thread.fuse_connection() {
+                    None => Self::Uninterruptible(Some(function)),
+                    connection => Self::Fuse(function, connection),
+                }
+            }
+            (None, function) => Self::Uninterruptible(function),
         }
     }
 

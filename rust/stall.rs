@@ -22,6 +22,7 @@ use crate::{
         Record,
         Teardown, //
     },
+    limit::Limit,
     published::{
         Publication,
         Published, //
@@ -36,9 +37,11 @@ use crate::{
 /// How often it is looked, while there is something to look at.
 const EVERY: Msecs = 1000;
 
-/// How many teardowns are reported each time, and how many holders of each.
-const REPORTS: usize = 4;
+/// How many holders of each are named in the log.
 const HOLDERS: usize = 8;
+
+/// The reports on all teardowns together: sixteen at once, and then one every two seconds.
+static REPORTS: Limit = Limit::new(16, 2_000_000_000);
 
 static WATCH: Published<Alarm<Watch>> = Published::new();
 
@@ -96,7 +99,7 @@ impl OnAlarm for Watch {
             .ledger
             .unfinished()
             .filter(|teardown| teardown.is_report_due(self.after));
-        for teardown in due.take(REPORTS) {
+        for teardown in due {
             if let Some(record) = teardown.record() {
                 report(teardown, &record);
             }
@@ -113,7 +116,7 @@ fn report(teardown: Teardown<'_>, record: &Record) {
         return;
     };
     // Those on their way, and those that were there a moment ago, are no reason to worry.
-    if holders.are_busy() {
+    if holders.are_busy() || !REPORTS.lets_pass() {
         return;
     }
 
