@@ -276,6 +276,11 @@ impl Teardown<'_> {
         self.entry.end_owed.store(1, Relaxed);
     }
 
+    /// Whether there is something to come: its end, or a word about it.
+    pub(crate) fn is_awaited(self) -> bool {
+        self.entry.left_at.load(Acquire) == 0 || self.entry.end_owed.load(Acquire) != 0
+    }
+
     /// Calls `say` once when one that was reported has come to its end.
     pub(crate) fn once_over(self, say: impl FnOnce(Record)) {
         let owed = &self.entry.end_owed;

@@ -29,6 +29,13 @@ impl Limit {
         }
     }
 
+    /// Whether one might pass now.
+    pub(crate) fn is_open(&self) -> bool {
+        let now = now();
+
+        self.paid_until.load(Relaxed).max(now) + self.interval - now <= self.burst * self.interval
+    }
+
     /// Whether one may pass. May be called from any context but NMI.
     pub(crate) fn lets_pass(&self) -> bool {
         self.lets_pass_at(now())

@@ -99,13 +99,16 @@ impl OnAlarm for Watch {
             .ledger
             .unfinished()
             .filter(|teardown| teardown.is_report_due(self.after));
-        for teardown in due {
+        for teardown in due.take_while(|_| REPORTS.is_open()) {
             if let Some(record) = teardown.record() {
                 report(teardown, &record);
             }
         }
 
-        self.ledger.unfinished().next().map(|_| EVERY)
+        self.ledger
+            .teardowns()
+            .any(|teardown| teardown.is_awaited())
+            .then_some(EVERY)
     }
 }
 
