@@ -2,15 +2,10 @@
 /*
  * I1, the allocation guard: once init is dead, no PID is allocated in its
  * namespace, nor in any below it; the caller gets ENOMEM.
- *
- * On a kernel without a guard a fork into a dead namespace succeeds. Each test
- * that provokes it lets that child exit, and reaps it, before anything else:
- * with two processes in a namespace whose init has been reaped, such a kernel
- * follows a dangling pointer.
  */
 #include <spawn.h>
 
-#include "pidns_test.h"
+#include "pidns_ways.h"
 
 FIXTURE(guard) {
 	struct box box;
@@ -25,54 +20,6 @@ FIXTURE_TEARDOWN(guard)
 {
 	leave();
 	EXPECT_EQ(0, box_close(&self->box));
-}
-
-/* Ends and reaps a child that should not have been; keeps errno. */
-static pid_t undo(pid_t pid)
-{
-	int saved = errno;
-
-	if (!pid)
-		_exit(0);
-	if (pid > 0)
-		waitpid(pid, NULL, 0);
-	errno = saved;
-	return pid;
-}
-
-/* unshare, fork, and init exits: a zombie that its parent has not waited for. */
-static pid_t zombie_init(void)
-{
-	siginfo_t si = {};
-	pid_t init;
-
-	if (unshare(CLONE_NEWPID))
-		return -1;
-	init = fork();
-	if (!init)
-		_exit(0);
-	return init > 0 && !waitid(P_PID, init, &si, WEXITED | WNOWAIT) ? init : -1;
-}
-
-/* And reaped: what the caller forks next is to be refused. */
-static int caller_of_dead_ns(void)
-{
-	pid_t init = zombie_init();
-
-	return init > 0 && waitpid(init, NULL, 0) == init ? 0 : -1;
-}
-
-static void init_waits(struct box *b, void *arg __maybe_unused)
-{
-	announce(b, READY);
-	forever();
-}
-
-static int box_kill_init(struct box *b)
-{
-	if (kill(b->init, SIGKILL))
-		return -1;
-	return box_wait_init(b);
 }
 
 /*
@@ -147,18 +94,6 @@ TEST_F(guard, clone3_after_death)
 	ASSERT_EQ(0, caller_of_dead_ns());
 	ASSERT_EQ(-1, undo(fork_into(self->box.out, 0, &fd)));
 	EXPECT_EQ(ENOMEM, errno);
-}
-
-/* A fork that asks for certain PIDs, on one level and those above it. */
-static pid_t fork_as(const pid_t *tid, size_t levels)
-{
-	struct clone_args args = {
-		.exit_signal = SIGCHLD,
-		.set_tid = (uintptr_t)tid,
-		.set_tid_size = levels,
-	};
-
-	return syscall(__NR_clone3, &args, sizeof(args));
 }
 
 /* I1 for clone3 that asks for a certain PID: the set_tid part of alloc_pid(). */
