@@ -22,14 +22,17 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
 #include <linux/magic.h>
 #include <linux/sched.h>
+#include <linux/seccomp.h>
 #include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -307,6 +310,7 @@ static inline void sweep(const char *root)
 		if (fd < 0)
 			continue;
 		write_at(fd, "cgroup.kill", "1");
+		unlinkat(fd, "in/frozen", AT_REMOVEDIR);
 		unlinkat(fd, "in", AT_REMOVEDIR);
 		unlinkat(fd, "out", AT_REMOVEDIR);
 		close(fd);
@@ -412,6 +416,21 @@ static inline pid_t member(struct box *b, const char *what)
 	announce(b, what);
 	forever();
 	_exit(97);
+}
+
+/* What seccomp does to the calling thread: SECCOMP_RET_KILL_THREAD or _PROCESS. */
+static inline void killed_by_seccomp(unsigned int action)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, __NR_getppid, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, action),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { .len = 4, .filter = filter };
+
+	if (!syscall(__NR_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog))
+		syscall(__NR_getppid);
 }
 
 /* An init or member that waits for an order from the test. */
@@ -554,10 +573,10 @@ static inline bool box_poll(struct box *b, int ms)
 }
 
 /*
- * Waits until init is gone and reaps it. -1 when it does not go, which is as
- * soon as that is certain, or else after the deadline.
+ * Waits until init is gone. -1 when it does not go, which is as soon as that is
+ * certain, or else after the deadline.
  */
-static inline int box_wait_init(struct box *b)
+static inline int box_wait_exit(struct box *b)
 {
 	long long end = now_ms() + PATIENCE_MS;
 	int looks = 0;
@@ -577,7 +596,13 @@ static inline int box_wait_init(struct box *b)
 			return -1;
 		}
 	}
-	if (waitpid(b->init, &b->status, 0) != b->init)
+	return 0;
+}
+
+/* And reaps it. */
+static inline int box_wait_init(struct box *b)
+{
+	if (box_wait_exit(b) || waitpid(b->init, &b->status, 0) != b->init)
 		return -1;
 	b->reaped = true;
 	return 0;
@@ -640,6 +665,26 @@ static inline bool cgroup_populated(int dir)
 	return strstr(buf, "populated 1");
 }
 
+/* Moves a process to a cgroup of its own, below "in", and freezes that. */
+static inline int box_freeze(struct box *b, pid_t pid)
+{
+	long long end = now_ms() + PATIENCE_MS;
+	char path[160], buf[256];
+
+	snprintf(buf, sizeof(buf), "%d", pid);
+	if (mkdirat(b->in, "frozen", 0755) ||
+	    write_at(b->in, "frozen/cgroup.procs", buf) ||
+	    write_at(b->in, "frozen/cgroup.freeze", "1"))
+		return -1;
+	snprintf(path, sizeof(path), "%s/in/frozen/cgroup.events", b->dir);
+	while (read_file(path, buf, sizeof(buf)) > 0 && !strstr(buf, "frozen 1")) {
+		if (now_ms() > end)
+			return -1;
+		sched_yield();
+	}
+	return 0;
+}
+
 /* Reaps whatever can be reaped; false when there is no child any more. */
 static inline bool reap_some(void)
 {
@@ -685,6 +730,8 @@ static inline int box_close(struct box *b)
 		    waitpid(b->init, &status, WNOHANG) == b->init)
 			b->reaped = true;
 	while (cgroup_populated(b->in) && now_ms() < end)
+		sched_yield();
+	while (unlinkat(b->in, "frozen", AT_REMOVEDIR) && errno == EBUSY && now_ms() < end)
 		sched_yield();
 	while (unlinkat(b->in, "../in", AT_REMOVEDIR) && errno == EBUSY && now_ms() < end)
 		sched_yield();
