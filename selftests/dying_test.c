@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Between the blow and the death: an init that is killed and held on its way, by
+ * a tracer, or by a thread that waits for a FUSE daemon. As long as one thread
+ * has not left signal->live nothing may happen to the namespace; then all of it
+ * goes.
+ */
+#include "pidns_fuse.h"
+
+#define MEMBERS		2
+
+FIXTURE(dying) {
+	struct box box;
+};
+
+FIXTURE_SETUP(dying)
+{
+	ASSERT_EQ(0, box_open(&self->box));
+}
+
+FIXTURE_TEARDOWN(dying)
+{
+	EXPECT_EQ(0, fuse_box_close(&self->box));
+}
+
+static void init_waits(struct box *b, void *arg __maybe_unused)
+{
+	member(b, "member");
+	member(b, "member");
+	announce(b, READY);
+	forever();
+}
+
+static int start(struct box *b)
+{
+	return box_spawn(b, 0, init_waits, NULL) || box_collect(b, MEMBERS + 1) ? -1 : 0;
+}
+
+/* Waits until a thread is in a state that no event tells of. */
+static bool comes_to_state(pid_t pid, char state)
+{
+	long long end = now_ms() + PATIENCE_MS;
+
+	while (task_state(pid) != state) {
+		if (now_ms() > end)
+			return false;
+		sched_yield();
+	}
+	return true;
+}
+
+/* Neither I1 nor I2: the members live, and one more can be born. */
+static bool undisturbed(struct box *b)
+{
+	int i;
+
+	if (box_inject(b, "injected", NULL) < 0 || readable(b->initfd, 0))
+		return false;
+	for (i = 0; i < b->nr; i++)
+		if (!lives_on(b->m[i].pid))
+			return false;
+	return true;
+}
+
+/* I2, at last. */
+static bool all_gone(struct box *b)
+{
+	return !box_wait_init(b) && !box_left(b);
+}
+
+/*
+ * A tracer holds init at its exit: ptrace_event() in do_exit() (kernel/exit.c)
+ * comes before signal->live is left.
+ */
+TEST_F_TIMEOUT(dying, held_by_tracer_outside, TEST_SECONDS)
+{
+	struct box *b = &self->box;
+	int status = 0;
+
+	ASSERT_EQ(0, start(b));
+	ASSERT_EQ(0, ptrace(PTRACE_SEIZE, b->init, NULL, PTRACE_O_TRACEEXIT));
+	ASSERT_EQ(0, kill(b->init, SIGKILL));
+	ASSERT_EQ(b->init, waitpid(b->init, &status, __WALL));
+	ASSERT_EQ(SIGTRAP | PTRACE_EVENT_EXIT << 8, status >> 8);
+	EXPECT_TRUE(undisturbed(b));
+	ASSERT_EQ(0, ptrace(PTRACE_DETACH, b->init, NULL, NULL));
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+}
+
+/* Traces @pid until there is an order, and lets go; or is killed before. */
+static void trace(struct box *b, pid_t pid, long options)
+{
+	if (ptrace(PTRACE_SEIZE, pid, NULL, options))
+		_exit(95);
+	announce(b, "tracer");
+	await_order(b);
+	ptrace(PTRACE_CONT, pid, NULL, NULL);
+	forever();
+}
+
+static void init_traced(struct box *b, void *arg)
+{
+	if (!fork())
+		trace(b, 1, *(long *)arg);
+	init_waits(b, NULL);
+}
+
+/* The tracer is a member itself, and goes with the others when it lets go. */
+TEST_F_TIMEOUT(dying, held_by_tracer_inside, TEST_SECONDS)
+{
+	long options = PTRACE_O_TRACEEXIT;
+	struct box *b = &self->box;
+
+	ASSERT_EQ(0, box_spawn(b, 0, init_traced, &options));
+	ASSERT_EQ(0, box_collect(b, MEMBERS + 2));
+	ASSERT_EQ(0, kill(b->init, SIGKILL));
+	ASSERT_TRUE(comes_to_state(b->init, 't'));
+	EXPECT_TRUE(undisturbed(b));
+	order(b, 'c');
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+}
+
+/*
+ * The end of a tracer is the end of init: exit_ptrace() in kernel/ptrace.c sends
+ * what even the tracer that is a member could not.
+ */
+TEST_F_TIMEOUT(dying, tracer_inside_dies, TEST_SECONDS)
+{
+	long options = PTRACE_O_EXITKILL;
+	struct box *b = &self->box;
+	int i;
+
+	ASSERT_EQ(0, box_spawn(b, 0, init_traced, &options));
+	ASSERT_EQ(0, box_collect(b, MEMBERS + 2));
+	for (i = 0; i < b->nr; i++)
+		if (!strcmp(b->m[i].what, "tracer"))
+			ASSERT_EQ(0, sys_pidfd_signal(b->m[i].fd, SIGKILL));
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+}
+
+/* Starts a tracer outside, which is not the parent of init. */
+static pid_t tracer_outside(struct box *b, long options, int *fd)
+{
+	pid_t pid = fork_into(b->out, 0, fd);
+
+	if (!pid)
+		trace(b, b->init, options);
+	if (pid < 0 || box_collect(b, 1))
+		return -1;
+	b->nr--;
+	return pid;
+}
+
+TEST_F_TIMEOUT(dying, tracer_outside_dies, TEST_SECONDS)
+{
+	struct box *b = &self->box;
+	pid_t tracer;
+	int fd;
+
+	ASSERT_EQ(0, start(b));
+	tracer = tracer_outside(b, PTRACE_O_EXITKILL, &fd);
+	ASSERT_GT(tracer, 0);
+	ASSERT_EQ(0, kill(tracer, SIGKILL));
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+	close(fd);
+}
+
+/*
+ * I2 is done when init is a zombie, even if that is the tracer's for now: the
+ * parent has to wait until the tracer lets go, wait_consider_task() in
+ * kernel/exit.c.
+ */
+TEST_F_TIMEOUT(dying, zombie_of_tracer, TEST_SECONDS)
+{
+	struct box *b = &self->box;
+	pid_t tracer;
+	int fd;
+
+	ASSERT_EQ(0, start(b));
+	tracer = tracer_outside(b, 0, &fd);
+	ASSERT_GT(tracer, 0);
+	ASSERT_EQ(0, kill(b->init, SIGKILL));
+	ASSERT_EQ(0, box_wait_exit(b));
+	EXPECT_EQ(0, box_left(b));
+	EXPECT_EQ(0, waitpid(b->init, &b->status, WNOHANG));
+	ASSERT_EQ(0, kill(tracer, SIGKILL));
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+	close(fd);
+}
+
+/* The limit of one resource, and how to come to it. */
+struct limit {
+	int resource, policy;
+	struct rlimit rlimit;
+};
+
+static void init_burns(struct box *b, void *arg)
+{
+	struct sched_param param = { .sched_priority = 1 };
+	struct limit *limit = arg;
+
+	member(b, "member");
+	member(b, "member");
+	announce(b, READY);
+	await_order(b);
+	if (setrlimit(limit->resource, &limit->rlimit) ||
+	    (limit->policy == SCHED_FIFO && sched_setscheduler(0, SCHED_FIFO, &param)))
+		_exit(90);
+	for (;;)
+		;
+}
+
+static bool burns_out(struct box *b, struct limit *limit)
+{
+	if (box_spawn(b, 0, init_burns, limit) || box_collect(b, MEMBERS + 1))
+		return false;
+	order(b, 'x');
+	return all_gone(b);
+}
+
+/* I2 at the hard limit of CPU time: check_process_timers(), posix-cpu-timers.c. */
+TEST_F_TIMEOUT(dying, out_of_cpu_time, TEST_SECONDS)
+{
+	struct limit limit = { RLIMIT_CPU, SCHED_OTHER, { 1, 1 } };
+
+	EXPECT_TRUE(burns_out(&self->box, &limit));
+	EXPECT_EQ(SIGKILL, self->box.status);
+}
+
+/*
+ * ... and of that without a pause, check_thread_timers(). The SIGXCPU before it,
+ * at the soft limit, is nothing to an init: get_signal().
+ */
+TEST_F_TIMEOUT(dying, out_of_realtime, TEST_SECONDS)
+{
+	struct limit limit = { RLIMIT_RTTIME, SCHED_FIFO, { 1, 50000 } };
+
+	EXPECT_TRUE(burns_out(&self->box, &limit));
+	EXPECT_EQ(SIGKILL, self->box.status);
+}
+
+static struct box *threads_box;
+
+static void *thread_vforks(void *arg)
+{
+	if (!vfork()) {
+		announce(threads_box, "vforked");
+		forever();
+	}
+	return arg;
+}
+
+static void init_vforks(struct box *b, void *arg __maybe_unused)
+{
+	pthread_t t;
+
+	threads_box = b;
+	pthread_create(&t, NULL, thread_vforks, NULL);
+	init_waits(b, NULL);
+}
+
+/*
+ * I2 while a thread of init waits for a child that it shares the memory with:
+ * wait_for_vfork_done() in kernel/fork.c takes SIGKILL.
+ */
+TEST_F_TIMEOUT(dying, thread_in_vfork, TEST_SECONDS)
+{
+	struct box *b = &self->box;
+
+	ASSERT_EQ(0, box_spawn(b, 0, init_vforks, NULL));
+	ASSERT_EQ(0, box_collect(b, MEMBERS + 2));
+	ASSERT_EQ(MEMBERS + 1, box_alive(b));
+	ASSERT_EQ(0, kill(b->init, SIGKILL));
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+}
+
+/* Held by a FUSE daemon outside. */
+FIXTURE(stuck) {
+	struct box box;
+	int mnt;	/* where its file is to be seen */
+	atomic_int *ran;
+};
+
+FIXTURE_SETUP(stuck)
+{
+	if (access("/dev/fuse", F_OK))
+		SKIP(return, "no /dev/fuse");
+	self->ran = mmap(NULL, sizeof(*self->ran), PROT_READ | PROT_WRITE,
+			 MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->ran);
+	ASSERT_EQ(0, box_open(&self->box));
+	self->mnt = fuse_outside(&self->box);
+	ASSERT_GE(self->mnt, 0);
+}
+
+FIXTURE_TEARDOWN(stuck)
+{
+	EXPECT_EQ(0, fuse_box_close(&self->box));
+}
+
+/* It has to be asked for in a thread, and then waits in the D state. */
+static void *thread_reads(void *arg)
+{
+	int fd = open(FUSE_FILE, O_RDONLY | O_DIRECT);
+	void *data;
+
+	if (fd < 0 || posix_memalign(&data, 4096, FUSE_LENGTH) ||
+	    pread(fd, data, FUSE_LENGTH, 0) < 0)
+		_exit(91);
+	return arg;
+}
+
+static void *thread_waits(void *arg)
+{
+	forever();
+	return arg;
+}
+
+struct reading {
+	int mnt;
+	bool leader;	/* it is the leader that reads */
+};
+
+static void init_reads(struct box *b, void *arg)
+{
+	struct reading *reading = arg;
+	pthread_t t;
+
+	if (setns(reading->mnt, CLONE_NEWNS))
+		_exit(92);
+	member(b, "member");
+	member(b, "member");
+	announce(b, READY);
+	pthread_create(&t, NULL, reading->leader ? thread_waits : thread_reads, NULL);
+	(reading->leader ? thread_reads : thread_waits)(NULL);
+}
+
+/* An init that is killed, but for the thread that reads. */
+static bool gets_stuck(struct box *b, struct reading *reading)
+{
+	/* The last to be heard of is the daemon, who has got the read. */
+	if (box_spawn(b, 0, init_reads, reading) || box_collect(b, MEMBERS + 2))
+		return false;
+	return !kill(b->init, SIGKILL) && comes_to_state(b->init, reading->leader ? 'D' : 'Z');
+}
+
+/*
+ * Neither I1 nor I2 while a thread waits for what no signal ends:
+ * request_wait_answer() in fs/fuse/dev.c. The leader is a zombie meanwhile, and
+ * find_child_reaper() in kernel/exit.c finds the thread.
+ */
+TEST_F_TIMEOUT(stuck, in_a_thread, TEST_SECONDS)
+{
+	struct reading reading = { self->mnt, false };
+	struct box *b = &self->box;
+
+	ASSERT_TRUE(gets_stuck(b, &reading));
+	EXPECT_TRUE(undisturbed(b));
+	order(b, 'a');
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+}
+
+TEST_F_TIMEOUT(stuck, in_the_leader, TEST_SECONDS)
+{
+	struct reading reading = { self->mnt, true };
+	struct box *b = &self->box;
+
+	ASSERT_TRUE(gets_stuck(b, &reading));
+	EXPECT_TRUE(undisturbed(b));
+	order(b, 'a');
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+}
+
+struct forking {
+	int mnt;
+	atomic_int *ran;
+};
+
+static void init_forks(struct box *b, void *arg)
+{
+	struct clone_args args = { .flags = CLONE_PIDFD, .exit_signal = SIGCHLD };
+	struct forking *forking = arg;
+	void *page = MAP_FAILED;
+	int fd = -1;
+
+	if (!setns(forking->mnt, CLONE_NEWNS))
+		fd = open(FUSE_FILE, O_RDONLY);
+	if (fd >= 0)
+		page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0);
+	if (page == MAP_FAILED)
+		_exit(92);
+	args.pidfd = (uintptr_t)page;
+	member(b, "member");
+	member(b, "member");
+	announce(b, READY);
+	if (!syscall(__NR_clone3, &args, sizeof(args)))
+		atomic_store(forking->ran, 1);
+	forever();
+}
+
+/*
+ * I3 for a fork of init itself, that has its PID when init is killed and goes on
+ * when the daemon answers: copy_process() in kernel/fork.c looks for SIGKILL
+ * once more, and there is no child.
+ */
+TEST_F_TIMEOUT(stuck, in_its_own_fork, TEST_SECONDS)
+{
+	struct forking forking = { self->mnt, self->ran };
+	struct box *b = &self->box;
+
+	ASSERT_EQ(0, box_spawn(b, 0, init_forks, &forking));
+	ASSERT_EQ(0, box_collect(b, MEMBERS + 2));
+	ASSERT_EQ(0, kill(b->init, SIGKILL));
+	ASSERT_TRUE(comes_to_state(b->init, 'D'));
+	EXPECT_TRUE(undisturbed(b));
+	order(b, 'a');
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+	EXPECT_EQ(0, atomic_load(self->ran));
+}
+
+TEST_HARNESS_MAIN
