@@ -67,11 +67,16 @@ refused() {
 	nothing_left
 }
 
+# It takes part in the death of a namespace, the first or the NTH since it came.
+working() {
+	unshare -p -f sh -c 'sleep 1000 & exit 7'
+	[ $? -eq 7 ] && grep -qx "namespaces_torn_down ${1:-1}" "$DEBUGFS/counters"
+}
+
 # The module as it is loads, does its work, and goes.
 works() {
 	insmod "$KO" || return 1
-	unshare -p -f sh -c 'sleep 1000 & exit 7'
-	[ $? -eq 7 ] && grep -qx 'namespaces_torn_down 1' "$DEBUGFS/counters"
+	working
 	local ok=$?
 	rmmod pidns_guard && nothing_left && return "$ok"
 }
@@ -103,22 +108,53 @@ bad_parameter() {
 
 transition() { while [ "$(cat "$LIVEPATCH/transition" 2>/dev/null)" = 1 ]; do sleep 0.1; done; }
 
-livepatch_first() {
-	[ -e "$MODULES/livepatch_alloc_pid.ko" ] || return "$KSFT_SKIP"
-	insmod "$MODULES/livepatch_alloc_pid.ko" || return 1
-	transition
-	refused livepatch 'Device or resource busy' "$KO"
-	local ok=$?
+livepatch_on() { insmod "$MODULES/livepatch_alloc_pid.ko" && transition; }
+livepatch_off() {
 	echo 0 >"$LIVEPATCH/enabled"
 	while [ -d "$LIVEPATCH" ]; do sleep 0.1; done
-	rmmod livepatch_alloc_pid && return "$ok"
+	rmmod livepatch_alloc_pid
+}
+
+# When the livepatch is gone, the module loads.
+livepatch_first() {
+	[ -e "$MODULES/livepatch_alloc_pid.ko" ] || return "$KSFT_SKIP"
+	livepatch_on || return 1
+	refused livepatch 'Device or resource busy' "$KO"
+	local ok=$?
+	livepatch_off && works && return "$ok"
+}
+
+# Who is called where.
+callbacks() { awk '{ print $1, $2 }' "$TRACEFS/enabled_functions"; }
+
+# The other way round the livepatch is refused, leaves nothing behind, and the
+# module stays as it was. When that is gone, the livepatch loads.
+livepatch_second() {
+	local said before after ok=0
+	[ -e "$MODULES/livepatch_alloc_pid.ko" ] || return "$KSFT_SKIP"
+	insmod "$KO" || return 1
+	working || ok=1
+	before=$(callbacks)
+	if said=$(insmod "$MODULES/livepatch_alloc_pid.ko" 2>&1); then
+		ktap_print_msg "the livepatch loaded"
+		transition
+		livepatch_off
+		ok=1
+	fi
+	after=$(callbacks)
+	[[ $said == *': Device or resource busy' ]] || { ktap_print_msg "$said"; ok=1; }
+	[ "$before" = "$after" ] || { ktap_print_msg "before: $before, after: $after"; ok=1; }
+	! [ -e "$LIVEPATCH" ] || { ktap_print_msg "still in $LIVEPATCH"; ok=1; }
+	! [ -e /sys/module/livepatch_alloc_pid ] || { ktap_print_msg "still loaded"; ok=1; }
+	working 2 || ok=1
+	rmmod pidns_guard && nothing_left && livepatch_on && livepatch_off && return "$ok"
 }
 
 ktap_print_header
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
-ktap_set_plan 8
+ktap_set_plan 9
 check rollback.works_before works
 check rollback.no_return_probe lacking zap_pid_ns_processes
 check rollback.no_fork_tracepoint lacking sched_process_fork
@@ -126,6 +162,7 @@ check rollback.no_exit_tracepoint lacking sched_process_exit
 check rollback.no_alloc_pid lacking alloc_pid
 check rollback.bad_parameter bad_parameter guard=banana
 check rollback.livepatch_first livepatch_first
+check rollback.livepatch_second livepatch_second
 check rollback.works_after works
 
 [ -z "${restore:-}" ] || insmod "$KO"
