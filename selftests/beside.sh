@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# The module beside others who hook the same places: tracers of alloc_pid() and
-# zap_pid_ns_processes(), and the sched events. Whoever comes first, and whoever
-# goes first: the module enforces, and the other one sees what it always sees.
+# The module beside others who hook the same places, alloc_pid(), the sched events
+# and zap_pid_ns_processes(): tracers, perf and BPF. Whoever comes first, and
+# whoever goes first: the module enforces, and the other one sees what it always
+# sees.
 #
 # PIDNS_GUARD_KO names the module. Without it all is skipped.
 
@@ -14,9 +15,21 @@ source "$DIR/ktap_helpers.sh"
 KO="${PIDNS_GUARD_KO:-}"
 T=/sys/kernel/tracing
 COUNTERS=/sys/kernel/debug/pidns_guard/counters
+MODULES="${PIDNS_GUARD_TEST_MODULES:-$DIR/test_modules}"
+CALLS=/sys/module/direct_alloc_pid/parameters/calls
+
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+mkfifo "$tmp/answers"
 
 loaded() { [ -d /sys/module/pidns_guard ]; }
-counter() { sed -n "s/^$1 //p" "$COUNTERS"; }
+# Into ${count[NAME]}. (Reading them here and not by a program of its own, as each
+# takes long on an emulated CPU.)
+declare -A count
+read_counters() {
+	local name value
+	while read -r name value; do count[$name]=$value; done <"$COUNTERS"
+}
 
 # A namespace dies with a member in it, and then another with a fork after it.
 deaths() {
@@ -27,24 +40,45 @@ deaths() {
 # Both are the module's doing.
 enforces() {
 	local refused torn killed
-	refused=$(counter forks_refused) torn=$(counter namespaces_torn_down)
-	killed=$(counter processes_killed)
+	read_counters || return 1
+	refused=${count[forks_refused]} torn=${count[namespaces_torn_down]}
+	killed=${count[processes_killed]}
 	deaths || { ktap_print_msg "not enforced"; return 1; }
-	if [ "$(counter forks_refused)" -le "$refused" ] ||
-		[ "$(counter processes_killed)" -le "$killed" ] ||
-		[ "$(counter namespaces_torn_down)" -lt $((torn + 2)) ]; then
+	read_counters
+	if ((count[forks_refused] <= refused || count[processes_killed] <= killed ||
+		count[namespaces_torn_down] < torn + 2)); then
 		ktap_print_msg "enforced, but not by the module"
 		return 1
 	fi
 }
 
+# What the other one has seen since the last time, into $said.
+look() {
+	case $other in
+	perf | bpf)
+		echo >&"$ask" && read -r said <&"$answers"
+		;;
+	direct)
+		read -r said <"$CALLS" && echo 0 >"$CALLS"
+		[ "$said" = 0 ] || said=calls
+		;;
+	*)
+		said=$(<"$T/trace") && echo >"$T/trace"
+		;;
+	esac
+}
+
 # The other one sees an ordinary fork, and the death of a namespace.
 sees() {
-	echo >"$T/trace"
+	local what said
+	look
 	unshare -p -f sh -c 'exit 7'
-	local what
+	look
 	for what in $seen; do
-		grep -q "$what" "$T/trace" || { ktap_print_msg "$what was not seen"; return 1; }
+		case $said in
+		*"$what"*) ;;
+		*) ktap_print_msg "$what was not seen"; return 1 ;;
+		esac
 	done
 }
 
@@ -77,14 +111,48 @@ kprobes_on() {
 }
 kprobes_off() { echo 0 >"$T/events/kprobes/enable" && echo >"$T/kprobe_events"; }
 
+# They live in a process of their own, and end with it.
+holder_on() {
+	local said
+	exec {ask}> >(exec "$DIR/beside_events" "$1" >"$tmp/answers")
+	holder=$!
+	exec {answers}<"$tmp/answers"
+	read -r said <&"$answers"
+	[ "$said" = ready ] || { ktap_print_msg "$said"; holder_off; return; }
+}
+holder_off() {
+	exec {ask}>&- {answers}<&-
+	wait "$holder"
+}
+perf_on() {
+	seen='exit-tracepoint fork-tracepoint context-switches alloc_pid-kprobe zap-kretprobe'
+	holder_on perf
+}
+perf_off() { holder_off; }
+bpf_on() {
+	seen='exit-raw-tracepoint fork-raw-tracepoint exit-tracepoint fork-tracepoint
+		alloc_pid-kprobe zap-kretprobe alloc_pid-fprobe'
+	holder_on bpf
+}
+bpf_off() { holder_off; }
+
+# As fentry does it: this one, and not a redirection, is what the module can share
+# the function with.
+direct_on() {
+	[ -e "$MODULES/direct_alloc_pid.ko" ] || return "$KSFT_SKIP"
+	seen=calls
+	insmod "$MODULES/direct_alloc_pid.ko"
+}
+direct_off() { rmmod direct_alloc_pid; }
+
 # Who comes first, and who goes first: other, module.
 scene() {
 	local other=$1 first=$2 gone=$3
 	if [ "$first" = other ]; then
 		"${other}_on" || return $?
-		insmod "$KO"
+		insmod "$KO" || { "${other}_off"; return 1; }
 	else
-		insmod "$KO"
+		insmod "$KO" || return 1
 		"${other}_on" || { local skip=$?; rmmod pidns_guard; return "$skip"; }
 	fi
 	enforces && sees
@@ -104,8 +172,8 @@ scene() {
 ktap_print_header
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
-ktap_set_plan 16
-for other in function graph events kprobes; do
+ktap_set_plan 28
+for other in function graph events kprobes perf bpf direct; do
 	for first in other module; do
 		for gone in other module; do
 			name=beside.$other.$first-first.$gone-gone-first
