@@ -433,7 +433,7 @@ static bool use_pids(int n)
 }
 
 /* With 20 numbers (RESERVED_PIDS is 300), so that each is used again, and again. */
-static void init_of_few(struct box *b __maybe_unused, void *arg __maybe_unused)
+static void init_of_few(struct box *b, void *arg __maybe_unused)
 {
 	int dead, i;
 
@@ -449,6 +449,7 @@ static void init_of_few(struct box *b __maybe_unused, void *arg __maybe_unused)
 			_exit(1);
 		if (leave() || !use_pids(50) || enter(dead))
 			_exit(2);
+		announce(b, READY);
 	}
 	_exit(0);
 }
@@ -459,7 +460,7 @@ TEST_F_TIMEOUT(after, long_after, TEST_SECONDS)
 	struct box *b = &self->box;
 
 	ASSERT_EQ(0, box_spawn(b, 0, init_of_few, NULL));
-	ASSERT_EQ(0, box_wait_init(b));
+	ASSERT_EQ(0, box_wait_rounds(b));
 	EXPECT_EQ(0, b->status);
 }
 
@@ -603,7 +604,7 @@ TEST_F_TIMEOUT(after, kept_across_exec, TEST_SECONDS)
 }
 
 #define NR_DEAD		20
-#define NR_BETWEEN	8
+#define NR_BETWEEN	6
 
 /* Inits that fork once, and exit when they are told. */
 static void init_forks(struct box *b)

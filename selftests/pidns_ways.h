@@ -138,6 +138,24 @@ static inline int box_zombie_init(struct box *b)
 	return waitid(P_PID, b->init, &si, WEXITED | WNOWAIT);
 }
 
+/*
+ * For an init that works in rounds, and announces each: however slow the
+ * machine is, it is not to be in one of them for long.
+ */
+static inline int box_wait_rounds(struct box *b)
+{
+	struct pollfd p[2] = {
+		{ .fd = b->join[0], .events = POLLIN },
+		{ .fd = b->initfd, .events = POLLIN },
+	};
+	struct announcement a;
+
+	while (poll(p, 2, PATIENCE_MS) > 0 && !p[1].revents)
+		if (read(b->join[0], &a, sizeof(a)) != sizeof(a))
+			return -1;
+	return box_wait_init(b);
+}
+
 /* What @fn returns in a child of the caller's; 255 if it does not come to that. */
 static inline int in_child(struct box *b, int (*fn)(struct box *b, void *arg),
 			   void *arg)

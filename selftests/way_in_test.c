@@ -1093,12 +1093,17 @@ TEST_F_TIMEOUT(refused, not_counted_in_cgroup, TEST_SECONDS)
 }
 
 /* With so few numbers that a leak of them would soon be EAGAIN. */
-static void init_of_few(struct box *b __maybe_unused, void *arg __maybe_unused)
+static void init_of_few(struct box *b, void *arg __maybe_unused)
 {
+	int i;
+
 	if (write_at(AT_FDCWD, "/proc/sys/kernel/pid_max", "320") || caller_of_dead_ns())
 		_exit(NOT_TRIED);
-	if (refusals(400) != 400)
-		_exit(1);
+	for (i = 0; i < 8; i++) {
+		if (refusals(50) != 50)
+			_exit(1);
+		announce(b, READY);
+	}
 	_exit(leave() || outcome(fork()) ? 2 : 0);
 }
 
@@ -1108,7 +1113,7 @@ TEST_F_TIMEOUT(refused, no_number_kept, TEST_SECONDS)
 	struct box *b = &self->box;
 
 	ASSERT_EQ(0, box_spawn(b, 0, init_of_few, NULL));
-	ASSERT_EQ(0, box_wait_init(b));
+	ASSERT_EQ(0, box_wait_rounds(b));
 	EXPECT_EQ(0, b->status);
 }
 
