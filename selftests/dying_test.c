@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Between the blow and the death: an init that is killed and held on its way, by
- * a tracer, or by a thread that waits for a FUSE daemon. As long as one thread
- * has not left signal->live nothing may happen to the namespace; then all of it
- * goes.
+ * a tracer, by a thread that waits for a FUSE daemon, or by its own core dump.
+ * As long as one thread has not left signal->live nothing may happen to the
+ * namespace; then all of it goes.
  */
 #include "pidns_fuse.h"
 
@@ -427,4 +427,179 @@ TEST_F_TIMEOUT(stuck, in_its_own_fork, TEST_SECONDS)
 	EXPECT_EQ(0, atomic_load(self->ran));
 }
 
-TEST_HARNESS_MAIN
+#define CORE_PATTERN	"/proc/sys/kernel/core_pattern"
+#define CORE_LIMIT	"/proc/sys/kernel/core_pipe_limit"
+#define CORE_FILE	"/tmp/pidns_test.core"
+/* More than a pipe takes. */
+#define CORE_SIZE	0x100000
+
+/* Dumping core. */
+FIXTURE(core) {
+	struct box box;
+	char pattern[256], limit[32];
+	int mnt;
+};
+
+FIXTURE_VARIANT(core) {
+	const char *file;	/* or else to a program */
+	bool fuse;		/* the file is the daemon's */
+	bool waited;		/* the program is waited for, and reads at once */
+	bool killed;		/* SIGKILL comes in the middle of it */
+	int status;
+};
+
+FIXTURE_VARIANT_ADD(core, to_file) {
+	.file = CORE_FILE, .status = SIGILL | 0x80,
+};
+
+/* Until the program reads: anon_pipe_write() in fs/pipe.c. */
+FIXTURE_VARIANT_ADD(core, to_program) {
+	.status = SIGILL | 0x80,
+};
+
+/* It is given up then: dump_interrupted(), and complete_signal() for the status. */
+FIXTURE_VARIANT_ADD(core, to_program_killed) {
+	.killed = true, .status = SIGKILL,
+};
+
+/* Until the program is at its end: wait_for_dump_helpers() in fs/coredump.c. */
+FIXTURE_VARIANT_ADD(core, to_program_waited) {
+	.waited = true, .status = SIGILL | 0x80,
+};
+
+FIXTURE_VARIANT_ADD(core, to_program_waited_killed) {
+	.waited = true, .killed = true, .status = SIGKILL,
+};
+
+/* SIGKILL comes, and does not help: request_wait_answer() in fs/fuse/dev.c. */
+FIXTURE_VARIANT_ADD(core, to_fuse_killed) {
+	.file = FUSE_FILE, .fuse = true, .killed = true, .status = SIGKILL,
+};
+
+static int write_file(const char *path, const char *text)
+{
+	return write_at(AT_FDCWD, path, text);
+}
+
+FIXTURE_SETUP(core)
+{
+	struct box *b = &self->box;
+	char pattern[128];
+
+	if (variant->fuse && access("/dev/fuse", F_OK))
+		SKIP(return, "no /dev/fuse");
+	ASSERT_EQ(0, box_open(b));
+	self->mnt = -1;
+	if (variant->fuse) {
+		self->mnt = fuse_outside(b);
+		ASSERT_GE(self->mnt, 0);
+	}
+	ASSERT_GT(read_file(CORE_PATTERN, self->pattern, sizeof(self->pattern)), 0);
+	ASSERT_GT(read_file(CORE_LIMIT, self->limit, sizeof(self->limit)), 0);
+	snprintf(pattern, sizeof(pattern), "|/proc/%d/exe --dump %d %d %d %d",
+		 getpid(), getpid(), b->join[1], b->go[0], variant->waited);
+	ASSERT_EQ(0, write_file(CORE_PATTERN, variant->file ?: pattern));
+	ASSERT_EQ(0, write_file(CORE_LIMIT, variant->waited ? "100" : "0"));
+}
+
+FIXTURE_TEARDOWN(core)
+{
+	EXPECT_EQ(0, write_file(CORE_PATTERN, self->pattern));
+	EXPECT_EQ(0, write_file(CORE_LIMIT, self->limit));
+	unlink(CORE_FILE);
+	EXPECT_EQ(0, fuse_box_close(&self->box));
+}
+
+static int reopen(int pid, int fd, int flags)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	return open(path, flags);
+}
+
+static void read_core(void)
+{
+	static char buf[0x10000];
+
+	while (read(STDIN_FILENO, buf, sizeof(buf)) > 0)
+		;
+}
+
+/* The program: the kernel starts it, so it comes to the test's pipes by /proc. */
+static void take_dump(char **argv)
+{
+	int pid = atoi(argv[0]);
+	struct box b = {};
+
+	b.join[1] = reopen(pid, atoi(argv[1]), O_WRONLY);
+	b.go[0] = reopen(pid, atoi(argv[2]), O_RDONLY);
+	if (atoi(argv[3]))
+		read_core();
+	announce(&b, READY);
+	await_order(&b);
+	read_core();
+	_exit(0);
+}
+
+static void *thread_traps(void *arg)
+{
+	memset(malloc(CORE_SIZE), 1, CORE_SIZE);
+	__builtin_trap();
+	return arg;
+}
+
+static void init_dumps(struct box *b, void *arg)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+	int mnt = *(int *)arg;
+	pthread_t t;
+
+	if (setrlimit(RLIMIT_CORE, &all) || (mnt >= 0 && setns(mnt, CLONE_NEWNS)))
+		_exit(92);
+	member(b, "member");
+	member(b, "member");
+	announce(b, READY);
+	await_order(b);
+	/* The leader where its state is to be seen, or else another thread. */
+	pthread_create(&t, NULL, mnt < 0 ? thread_traps : thread_waits, NULL);
+	(mnt < 0 ? thread_waits : thread_traps)(NULL);
+}
+
+/*
+ * Neither I1 nor I2 while a core is written: vfs_coredump() comes before
+ * do_group_exit() in get_signal(), and holds all threads (kernel/signal.c).
+ */
+TEST_F_TIMEOUT(core, all_gone, TEST_SECONDS)
+{
+	struct box *b = &self->box;
+
+	ASSERT_EQ(0, box_spawn(b, 0, init_dumps, &self->mnt));
+	ASSERT_EQ(0, box_collect(b, MEMBERS + 1));
+	order(b, 'x');
+	if (!variant->file || variant->fuse) {
+		/* The program or the daemon says that it has come to it. */
+		ASSERT_EQ(0, box_collect(b, 1));
+		EXPECT_TRUE(undisturbed(b));
+	}
+	if (variant->killed)
+		ASSERT_EQ(0, kill(b->init, SIGKILL));
+	if (variant->fuse) {
+		ASSERT_TRUE(comes_to_state(b->init, 'D'));
+		EXPECT_TRUE(undisturbed(b));
+	}
+	if (variant->fuse || !variant->killed)
+		order(b, 'a');
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(variant->status, b->status);
+	EXPECT_EQ(variant->file && !variant->fuse ? 0 : -1, access(CORE_FILE, F_OK));
+	/* So that the program ends, if it still waits. */
+	order(b, 'a');
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 6 && !strcmp(argv[1], "--dump"))
+		take_dump(argv + 2);
+	return test_harness_run(argc, argv);
+}

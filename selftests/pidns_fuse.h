@@ -45,8 +45,8 @@ static inline struct fuse_attr fuse_attr_of(uint64_t node)
 }
 
 /*
- * Serves until it is killed. When a read has come it says READY, and answers as
- * soon as it gets an order.
+ * Serves until it is killed. When a read has come, or an unlink, it says READY,
+ * and answers as soon as it gets an order.
  */
 static inline void fuse_serve(struct box *b, int fd)
 {
@@ -91,6 +91,11 @@ static inline void fuse_serve(struct box *b, int fd)
 			announce(b, READY);
 			await_order(b);
 			fuse_reply(fd, in->unique, 0, zeros, read_in->size);
+			break;
+		case FUSE_UNLINK:
+			announce(b, READY);
+			await_order(b);
+			fuse_reply(fd, in->unique, -EROFS, NULL, 0);
 			break;
 		case FUSE_FORGET:
 		case FUSE_BATCH_FORGET:
