@@ -243,7 +243,7 @@ FIXTURE_VARIANT_ADD(parent, of_the_maker) {
 	.maker = makes_sibling, .leaves = true, .ours = true,
 };
 
-/* PR_SET_PDEATHSIG: reparent_leader() and its caller in kernel/exit.c. */
+/* PR_SET_PDEATHSIG: forget_original_parent() in kernel/exit.c. */
 FIXTURE_VARIANT_ADD(parent, takes_it_along) {
 	.maker = takes_it_along, .death = PARENT_KILLED, .ours = true,
 };
