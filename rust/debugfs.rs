@@ -63,12 +63,12 @@ impl Files {
         );
         let teardowns =
             dir.read_callback_file(c"teardowns", ledger.clone(), &|ledger: &Arc<Ledger>, f| {
-                for_people(ledger, f)
+                to_administrators(|| for_people(ledger, f))
             });
         let json = dir.read_callback_file(
             c"teardowns.json",
             ledger.clone(),
-            &|ledger: &Arc<Ledger>, f| for_programs(ledger, f),
+            &|ledger: &Arc<Ledger>, f| to_administrators(|| for_programs(ledger, f)),
         );
 
         Ok(Self {
@@ -76,6 +76,15 @@ impl Files {
             _teardowns: KBox::pin_init(teardowns, GFP_KERNEL)?,
             _json: KBox::pin_init(json, GFP_KERNEL)?,
         })
+    }
+}
+
+/// Shows something to those who may see processes of all namespaces, and nothing to others.
+fn to_administrators(show: impl FnOnce() -> fmt::Result) -> fmt::Result {
+    if Pidns::root().lets_caller_administrate() {
+        show()
+    } else {
+        Ok(())
     }
 }
 
@@ -97,10 +106,6 @@ fn for_each(
     ledger: &Ledger,
     mut show: impl FnMut(&Record, Option<Holders>) -> fmt::Result,
 ) -> fmt::Result {
-    if !Pidns::root().lets_caller_administrate() {
-        return Ok(());
-    }
-
     for record in ledger.records().map_err(|_| fmt::Error)? {
         let holders = match record.left_at {
             Some(_) => None,

@@ -92,9 +92,10 @@ void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe)
 }
 
 /*
- * The device number of a FUSE file system that @task has a file of open, which
- * is its name in /sys/fs/fuse/connections; 0 if there is none. No file is
- * taken, for who drops the last reference to one may have to wait for it.
+ * The device number of the FUSE file system that @task has a file of open, which
+ * is its name in /sys/fs/fuse/connections; 0 if there is none, or more than one.
+ * No file is taken, for who drops the last reference to one may have to wait for
+ * it.
  */
 unsigned int pidns_guard_fuse_connection(struct task_struct *task)
 {
@@ -110,16 +111,21 @@ unsigned int pidns_guard_fuse_connection(struct task_struct *task)
 	if (files) {
 		rcu_read_lock();
 		fdt = files_fdtable(files);
-		for (fd = 0; !dev && fd < fdt->max_fds; fd++) {
+		for (fd = 0; fd < fdt->max_fds; fd++) {
 			file = rcu_dereference(fdt->fd[fd]);
 			/*
 			 * Files are SLAB_TYPESAFE_BY_RCU: whichever this is
 			 * now, its inode stays until RCU is released.
 			 */
 			sb = file ? READ_ONCE(file->f_inode)->i_sb : NULL;
-			if (sb && sb->s_magic == FUSE_SUPER_MAGIC &&
-			    strcmp(sb->s_type->name, "virtiofs"))
-				dev = sb->s_dev;
+			if (!sb || sb->s_magic != FUSE_SUPER_MAGIC || sb->s_dev == dev ||
+			    !strcmp(sb->s_type->name, "virtiofs"))
+				continue;
+			if (dev) {
+				dev = 0;
+				break;
+			}
+			dev = sb->s_dev;
 		}
 		rcu_read_unlock();
 	}

@@ -2,8 +2,8 @@
 
 //! Who keeps a teardown from its end, why, and who can change that.
 //!
-//! Whoever still has a PID in the namespace holds it, and so does init before it comes to wait for
-//! the others, and after that until it is reaped.
+//! Whoever still has a PID in the namespace holds it, or whose process group has one; and so does
+//! init before it comes to wait for the others, and after that until it is reaped.
 
 use kernel::{
     fmt,
@@ -18,6 +18,7 @@ use crate::{
     ledger::Record,
     pidns::{
         Held,
+        PidRef,
         Pidns,
         CHILD_REAPER, //
     },
@@ -42,6 +43,10 @@ pub(crate) struct Holders {
     pub(crate) named: KVec<Holder>,
     /// How many there are besides.
     pub(crate) more: usize,
+    /// Inits below that wait for others, and how many there are besides. They are not the ones to
+    /// blame when there is anybody else.
+    nested: KVec<Holder>,
+    more_nested: usize,
 }
 
 impl Holders {
@@ -54,15 +59,20 @@ impl Holders {
         let mut holders = Self {
             named: KVec::with_capacity(NAMED, GFP_KERNEL)?,
             more: 0,
+            nested: KVec::with_capacity(NAMED, GFP_KERNEL)?,
+            more_nested: 0,
         };
 
         if let Some((ns, init)) = Self::start(record) {
             if let Some(init) = init {
                 holders.add(init);
             }
-            ns.ns().for_each_member(|process| holders.visit(process));
+            ns.ns().for_each_pid(|pid| holders.visit(ns.ns(), pid));
         }
-        holders.leave_out_the_nested();
+        if holders.named.is_empty() {
+            core::mem::swap(&mut holders.named, &mut holders.nested);
+            holders.more = holders.more_nested;
+        }
         Ok(holders)
     }
 
@@ -79,27 +89,31 @@ impl Holders {
         Some((ns.hold(), holds_itself.then(|| Holder::new(init))))
     }
 
-    fn visit(&mut self, process: Process<'_>) {
-        if self.named.len() < NAMED {
-            self.add(Holder::new(process));
-        } else {
+    fn visit(&mut self, ns: Pidns<'_>, pid: PidRef<'_>) {
+        let process = pid.process();
+        // Who is inside too is a holder of its own.
+        let outside = pid.group_member().filter(|member| member.nr_in(ns) == 0);
+
+        if process.or(outside).is_none() {
+            return;
+        }
+        if self.named.len() == NAMED {
             self.more += 1;
+        } else if let Some(process) = process {
+            self.add(Holder::new(process));
+        } else if let Some(member) = outside {
+            self.add(Holder::outside(member, pid));
         }
     }
 
     fn add(&mut self, holder: Holder) {
-        if self.named.push_within_capacity(holder).is_err() {
-            self.more += 1;
-        }
-    }
+        let (list, more) = match holder.reason {
+            Reason::Nested(_) => (&mut self.nested, &mut self.more_nested),
+            _ => (&mut self.named, &mut self.more),
+        };
 
-    /// An init below that waits for others is not the one to blame, when they are there to be
-    /// named.
-    fn leave_out_the_nested(&mut self) {
-        let is_nested = |holder: &Holder| matches!(holder.reason, Reason::Nested(_));
-
-        if self.named.iter().any(|holder| !is_nested(holder)) {
-            self.named.retain(|holder| !is_nested(holder));
+        if list.push_within_capacity(holder).is_err() {
+            *more += 1;
         }
     }
 
@@ -141,8 +155,12 @@ impl Holder {
             .map(|thread| (thread, Reason::of_living(process, thread)))
             .max_by_key(|(_, reason)| reason.weight())
             .unwrap_or_else(|| {
-                let leader = process.leader();
-                (leader, Reason::of_dead(leader))
+                // The leader is not reaped before its threads are, by whoever traces them.
+                let mut threads = process.threads().take(THREADS);
+                let thread = threads
+                    .find(|thread| thread.tracer().is_some())
+                    .unwrap_or(process.leader());
+                (thread, Reason::of_dead(thread))
             });
 
         Self {
@@ -152,6 +170,20 @@ impl Holder {
             comm: thread.comm(),
             state: thread.letter(),
             reason,
+        }
+    }
+
+    /// One that is elsewhere, but uses a PID for the number of its process group.
+    fn outside(member: Process<'_>, group: PidRef<'_>) -> Self {
+        let (ns, leader) = (group.pidns(), member.leader());
+
+        Self {
+            pid: leader.pid(),
+            inside: group.nr_in(ns),
+            pidns: ns.inum(),
+            comm: leader.comm(),
+            state: leader.letter(),
+            reason: Reason::Group(Culprit::new(leader)),
         }
     }
 }
@@ -218,6 +250,8 @@ pub(crate) enum Reason {
     Alive,
     /// Asleep for another reason.
     Asleep(Option<Symbol>),
+    /// It is outside, but its process group has the number of one that was inside.
+    Group(Culprit),
 }
 
 impl Reason {
@@ -283,7 +317,7 @@ impl Reason {
     /// Of the threads of a process, the one that is named is that with the weightiest reason.
     fn weight(&self) -> u32 {
         match self {
-            Self::Unreaped(_) | Self::Traced(_) => 0,
+            Self::Unreaped(_) | Self::Traced(_) | Self::Group(_) => 0,
             Self::Asleep(_) => 1,
             Self::Alive => 2,
             Self::Running(_) => 3,
@@ -310,15 +344,17 @@ impl Reason {
             Self::Running(_) => c"running",
             Self::Alive => c"alive",
             Self::Asleep(_) => c"asleep",
+            Self::Group(_) => c"group",
         }
     }
 
     /// Who can change it.
     pub(crate) fn culprit(&self) -> Option<&Culprit> {
         match self {
-            Self::Unreaped(culprit) | Self::Traced(culprit) | Self::PtraceStop(culprit) => {
-                Some(culprit)
-            }
+            Self::Unreaped(culprit)
+            | Self::Traced(culprit)
+            | Self::PtraceStop(culprit)
+            | Self::Group(culprit) => Some(culprit),
             _ => None,
         }
     }
@@ -372,6 +408,7 @@ impl fmt::Display for Reason {
             )),
             Self::Alive => f.write_str("nothing has killed it"),
             Self::Asleep(_) => f.write_fmt(fmt!("asleep{}", in_function)),
+            Self::Group(_) => f.write_str("outside, in the process group of a member that is gone"),
         }
     }
 }

@@ -276,6 +276,11 @@ impl Teardown<'_> {
         self.entry.end_owed.store(1, Relaxed);
     }
 
+    /// Whether it was reported as stuck.
+    pub(crate) fn was_reported(self) -> bool {
+        self.entry.reports.get(self.serial) > 0
+    }
+
     /// Whether there is something to come: its end, or a word about it.
     pub(crate) fn is_awaited(self) -> bool {
         self.entry.left_at.load(Acquire) == 0 || self.entry.end_owed.load(Acquire) != 0

@@ -273,6 +273,15 @@ impl<'a> Pidns<'a> {
     /// and must not sleep. May be called from any context in which `rcu_read_lock()` may, and
     /// takes RCU in slices of [`PIDS_PER_SLICE`].
     pub(crate) fn for_each_member(self, mut visit: impl FnMut(Process<'_>)) {
+        self.for_each_pid(|pid| {
+            if let Some(process) = pid.process() {
+                visit(process);
+            }
+        });
+    }
+
+    /// The same for each PID but that of init, whatever it is in use for.
+    pub(crate) fn for_each_pid(self, mut visit: impl FnMut(PidRef<'_>)) {
         let mut nr = CHILD_REAPER + 1;
 
         loop {
@@ -282,9 +291,7 @@ impl<'a> Pidns<'a> {
                     return;
                 };
                 nr = pid.nr_in(self) + 1;
-                if let Some(process) = pid.process() {
-                    visit(process);
-                }
+                visit(pid);
             }
         }
     }
@@ -366,6 +373,25 @@ impl<'rcu> PidRef<'rcu> {
 
         // SAFETY: Found under RCU, both are valid until that is released.
         (!leader.is_null()).then(|| unsafe { Process::from_raw(self, leader) })
+    }
+
+    /// A process in the process group that it is the number of, if it is that of no task any more.
+    pub(crate) fn group_member(self) -> Option<Process<'rcu>> {
+        // SAFETY: The PID is valid, and `pid_task()` wants RCU, which is held for `'rcu`.
+        let task = |kind| unsafe { bindings::pid_task(self.pid, kind) };
+
+        let member = task(bindings::pid_type_PIDTYPE_PGID);
+        if member.is_null() || !task(bindings::pid_type_PIDTYPE_PID).is_null() {
+            return None;
+        }
+
+        // SAFETY: Found under RCU, it is valid until that is released. It leads its thread group,
+        // as all do that are in that list; its own PID is null once it has been reaped, and is
+        // freed a grace period after that.
+        unsafe {
+            let pid = (&raw const (*member).thread_pid).read_volatile();
+            (!pid.is_null()).then(|| Process::from_raw(Self::from_raw(pid), member))
+        }
     }
 }
 

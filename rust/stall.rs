@@ -19,7 +19,6 @@ use crate::{
     },
     ledger::{
         Ledger,
-        Record,
         Teardown, //
     },
     limit::Limit,
@@ -40,8 +39,8 @@ const EVERY: Msecs = 1000;
 /// How many holders of each are named in the log.
 const HOLDERS: usize = 8;
 
-/// The reports on all teardowns together: sixteen at once, and then one every two seconds.
-static REPORTS: Limit = Limit::new(16, 2_000_000_000);
+/// The reports on all teardowns together: thirty-two at once, and then four a second.
+static REPORTS: Limit = Limit::new(32, 250_000_000);
 
 static WATCH: Published<Alarm<Watch>> = Published::new();
 
@@ -95,14 +94,14 @@ impl OnAlarm for Watch {
             });
         }
 
-        let due = self
-            .ledger
-            .unfinished()
-            .filter(|teardown| teardown.is_report_due(self.after));
+        // Those that nobody has heard of yet come first.
+        let due = [false, true].into_iter().flat_map(|again| {
+            self.ledger.unfinished().filter(move |teardown| {
+                teardown.was_reported() == again && teardown.is_report_due(self.after)
+            })
+        });
         for teardown in due.take_while(|_| REPORTS.is_open()) {
-            if let Some(record) = teardown.record() {
-                report(teardown, &record);
-            }
+            report(teardown);
         }
 
         self.ledger
@@ -112,9 +111,12 @@ impl OnAlarm for Watch {
     }
 }
 
-/// Reports one that is stuck; one that is busy is left alone.
-fn report(teardown: Teardown<'_>, record: &Record) {
-    let Ok(holders) = Holders::of(record) else {
+/// Reports one that is stuck. One that is busy is left alone.
+fn report(teardown: Teardown<'_>) {
+    let Some(record) = teardown.record() else {
+        return;
+    };
+    let Ok(holders) = Holders::of(&record) else {
         // There will be memory another time.
         return;
     };
@@ -140,6 +142,6 @@ fn report(teardown: Teardown<'_>, record: &Record) {
         pr_warn!("  and {} more\n", holders.count() - HOLDERS);
     }
 
-    trace::stuck(record, holders.count(), holders.named.first());
+    trace::stuck(&record, holders.count(), holders.named.first());
     teardown.reported(record.age());
 }

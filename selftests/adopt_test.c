@@ -4,46 +4,19 @@
  * dead before it are finished and guarded by it, its parameters do what they
  * say, and it may be loaded and unloaded while namespaces come and go.
  *
- * PIDNS_GUARD_KO is the path of the module. Without it nothing is loaded, and
- * the same is asked of the kernel alone.
+ * Without PIDNS_GUARD_KO nothing is loaded, and the same is asked of the kernel
+ * alone.
  */
+#include "pidns_module.h"
 #include "pidns_storm.h"
 
 #define LOAD_ROUNDS	5
 #define LOAD_SECONDS	900
 
-static const char *ko_path(void)
-{
-	const char *ko = getenv("PIDNS_GUARD_KO");
-
-	return ko && *ko ? ko : NULL;
-}
-
-static int load(const char *params)
-{
-	int fd, ret, saved;
-
-	fd = open(ko_path(), O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		fprintf(stderr, "# %s: %m\n", ko_path());
-		return -1;
-	}
-	ret = syscall(__NR_finit_module, fd, params, 0);
-	saved = errno;
-	close(fd);
-	errno = saved;
-	return ret;
-}
-
 /* Loads the module if there is one to load. */
 static int arrive(void)
 {
 	return ko_path() ? load("") : 0;
-}
-
-static int unload(void)
-{
-	return syscall(__NR_delete_module, "pidns_guard", O_NONBLOCK);
 }
 
 FIXTURE(adopt) {
@@ -447,16 +420,8 @@ TEST_F_TIMEOUT(adopt, load_storm, LOAD_SECONDS)
 	sweep(cgroup_root());
 }
 
-static void restore(void)
-{
-	if (!module_loaded() && load(""))
-		fprintf(stderr, "# the module could not be loaded again: %m\n");
-}
-
 int main(int argc, char **argv)
 {
-	/* The harness ends by exit(), its children by _exit(). */
-	if (module_loaded() && ko_path())
-		atexit(restore);
+	restore_module_at_exit();
 	return test_harness_run(argc, argv);
 }

@@ -19,6 +19,9 @@
 #define FUSE_SIZE	0x100000
 #define FUSE_LENGTH	4096
 
+/* The request that a daemon does not answer by itself. */
+static uint32_t fuse_silent = FUSE_READ;
+
 static inline void fuse_reply(int fd, uint64_t unique, int error, void *data, size_t size)
 {
 	struct fuse_out_header out = {
@@ -45,8 +48,8 @@ static inline struct fuse_attr fuse_attr_of(uint64_t node)
 }
 
 /*
- * Serves until it is killed. When a read has come, or an unlink, it says READY,
- * and answers as soon as it gets an order.
+ * Serves until it is killed. When an unlink has come, or what else it is to be
+ * silent about, it says READY, and answers as soon as it gets an order.
  */
 static inline void fuse_serve(struct box *b, int fd)
 {
@@ -70,6 +73,10 @@ static inline void fuse_serve(struct box *b, int fd)
 				continue;
 			_exit(94);
 		}
+		if (in->opcode == fuse_silent || in->opcode == FUSE_UNLINK) {
+			announce(b, READY);
+			await_order(b);
+		}
 		switch (in->opcode) {
 		case FUSE_INIT:
 			init.minor = init_in->minor < FUSE_KERNEL_MINOR_VERSION ?
@@ -88,13 +95,9 @@ static inline void fuse_serve(struct box *b, int fd)
 			fuse_reply(fd, in->unique, 0, &opened, sizeof(opened));
 			break;
 		case FUSE_READ:
-			announce(b, READY);
-			await_order(b);
 			fuse_reply(fd, in->unique, 0, zeros, read_in->size);
 			break;
 		case FUSE_UNLINK:
-			announce(b, READY);
-			await_order(b);
 			fuse_reply(fd, in->unique, -EROFS, NULL, 0);
 			break;
 		case FUSE_FORGET:

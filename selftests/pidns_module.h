@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * For tests that load the module themselves, with parameters of their own, and
+ * for those that read what it tells.
+ *
+ * PIDNS_GUARD_KO is the path of the module.
+ */
+#ifndef __PIDNS_MODULE_H
+#define __PIDNS_MODULE_H
+
+#include <stdarg.h>
+
+#include "pidns_json.h"
+#include "pidns_test.h"
+
+#define GUARD_DIR	"/sys/kernel/debug/pidns_guard"
+
+static inline const char *ko_path(void)
+{
+	const char *ko = getenv("PIDNS_GUARD_KO");
+
+	return ko && *ko ? ko : NULL;
+}
+
+static inline int load(const char *params)
+{
+	int fd, ret, saved;
+
+	fd = open(ko_path(), O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		fprintf(stderr, "# %s: %m\n", ko_path());
+		return -1;
+	}
+	ret = syscall(__NR_finit_module, fd, params, 0);
+	saved = errno;
+	close(fd);
+	errno = saved;
+	return ret;
+}
+
+static inline int unload(void)
+{
+	return syscall(__NR_delete_module, "pidns_guard", O_NONBLOCK);
+}
+
+/* Loads it anew, with other parameters. */
+static inline int reload(const char *params)
+{
+	if (module_loaded() && unload())
+		return -1;
+	return load(params);
+}
+
+static inline void restore_module(void)
+{
+	if (!module_loaded() && load(""))
+		fprintf(stderr, "# the module could not be loaded again: %m\n");
+}
+
+/*
+ * For main(): when the tests are over the module is there again, if it was. The
+ * harness ends by exit(), its children by _exit().
+ */
+static inline void restore_module_at_exit(void)
+{
+	if (module_loaded() && ko_path())
+		atexit(restore_module);
+}
+
+/* What the module says in the kernel log, from a certain place on. */
+struct kmsg {
+	int fd;
+	unsigned long long from;	/* sequence number */
+};
+
+#define KMSG_LINE	1024
+
+/*
+ * The next line of the module's, without its prefix; false if there is none
+ * within @ms.
+ */
+static inline bool kmsg_next(struct kmsg *k, char *line, int ms)
+{
+	static const char prefix[] = "pidns_guard: ";
+	long long end = now_ms() + ms;
+	unsigned long long seq;
+	char buf[8192], *p;
+	ssize_t n;
+
+	for (;;) {
+		n = read(k->fd, buf, sizeof(buf) - 1);
+		if (n < 0 && errno == EPIPE)
+			continue;
+		if (n < 0) {
+			int left = end - now_ms();
+
+			if (errno != EAGAIN || left <= 0 || !readable(k->fd, left))
+				return false;
+			continue;
+		}
+		/* priority,sequence,time,flags;text, and what is no text is \xNN */
+		buf[n] = 0;
+		p = strchr(buf, ';');
+		if (!p || sscanf(buf, "%*u,%llu", &seq) != 1 || seq < k->from)
+			continue;
+		k->from = seq + 1;
+		if (strncmp(++p, prefix, sizeof(prefix) - 1))
+			continue;
+		p += sizeof(prefix) - 1;
+		for (n = 0; *p && *p != '\n' && n < KMSG_LINE - 1; n++) {
+			unsigned int byte;
+
+			if (sscanf(p, "\\x%2x", &byte) == 1) {
+				line[n] = byte;
+				p += 4;
+			} else {
+				line[n] = *p++;
+			}
+		}
+		line[n] = 0;
+		return true;
+	}
+}
+
+/* Opens the log at its end, or at a place where another one was. */
+static inline int kmsg_open(struct kmsg *k, unsigned long long from)
+{
+	char line[KMSG_LINE];
+
+	k->fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+	k->from = from;
+	if (k->fd < 0)
+		return -1;
+	while (!from && kmsg_next(k, line, 0))
+		;
+	return 0;
+}
+
+/* Waits for a line that begins with @want. */
+static inline bool kmsg_wait(struct kmsg *k, const char *want, char *line)
+{
+	long long end = now_ms() + PATIENCE_MS;
+
+	while (kmsg_next(k, line, end - now_ms()))
+		if (!strncmp(line, want, strlen(want)))
+			return true;
+	fprintf(stderr, "# not in the kernel log: %s\n", want);
+	return false;
+}
+
+/* How many lines come that begin with @want, up to now. */
+static inline int kmsg_count(struct kmsg *k, const char *want)
+{
+	char line[KMSG_LINE];
+	int n = 0;
+
+	while (kmsg_next(k, line, 0))
+		n += !strncmp(line, want, strlen(want));
+	return n;
+}
+
+/* The whole of a file of the module's in debugfs; to be freed. */
+static inline char *guard_file(const char *name)
+{
+	size_t size = 4096, done = 0;
+	char path[64], *text;
+	ssize_t n;
+	int fd;
+
+	if (access(GUARD_DIR, F_OK))
+		mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	snprintf(path, sizeof(path), "%s/%s", GUARD_DIR, name);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	text = fd < 0 ? NULL : malloc(size);
+	while (text && (n = read(fd, text + done, size - done - 1)) > 0) {
+		done += n;
+		if (done == size - 1) {
+			size *= 2;
+			text = realloc(text, size);
+		}
+	}
+	if (text)
+		text[done] = 0;
+	if (fd >= 0)
+		close(fd);
+	return text;
+}
+
+/*
+ * teardowns.json: one line for each teardown, newest first. NULL if any of it
+ * is no JSON.
+ */
+static inline char *read_ledger(void)
+{
+	char *text = guard_file("teardowns.json"), *line, *end;
+
+	for (line = text; line && *line; line = end + 1) {
+		end = strchr(line, '\n');
+		if (!end || json_end(line) != end) {
+			fprintf(stderr, "# no JSON: %.*s\n", end ? (int)(end - line) : 80, line);
+			free(text);
+			return NULL;
+		}
+	}
+	return text;
+}
+
+/* The line of the namespace @pidns whose init was @init; NULL if there is none. */
+static inline const char *ledger_line(const char *ledger, unsigned int pidns, pid_t init)
+{
+	const char *line;
+
+	for (line = ledger; line && *line; line = strchr(line, '\n') + 1)
+		if (json_is(line, "pidns", "%u", pidns) &&
+		    json_is(json_member(line, "init"), "pid", "%d", init))
+			return line;
+	return NULL;
+}
+
+/* How many teardowns it has. */
+static inline int ledger_lines(const char *ledger)
+{
+	int n = 0;
+
+	while (ledger && *ledger) {
+		ledger = strchr(ledger, '\n') + 1;
+		n++;
+	}
+	return n;
+}
+
+/*
+ * Waits until init has been reaped as the ledger sees it, which is a grace
+ * period after that.
+ */
+static inline bool ledger_wait_left(unsigned int pidns, pid_t init)
+{
+	long long end = now_ms() + PATIENCE_MS;
+	bool found, left;
+	char *ledger;
+
+	do {
+		const char *line;
+
+		ledger = read_ledger();
+		line = ledger_line(ledger, pidns, init);
+		found = line;
+		left = line && !json_is(line, "left_us", "null");
+		free(ledger);
+	} while (found && !left && now_ms() < end);
+	return left;
+}
+
+static inline unsigned int ns_number(int nsfd)
+{
+	struct stat st;
+
+	return fstat(nsfd, &st) ? 0 : st.st_ino;
+}
+
+#endif /* __PIDNS_MODULE_H */
