@@ -51,7 +51,7 @@ impl OnAllocPid for Requests {
     }
 
     fn refuse(ns: Pidns<'_>, set_tid: &[Pid]) -> Error {
-        if let Err(err) = ns.check_set_tid(set_tid) {
+        if let Err(err) = ns.check_request(set_tid) {
             return err;
         }
 

@@ -160,11 +160,18 @@ impl<'a> Pidns<'a> {
 
     /// Whether init has come to `zap_pid_ns_processes()`, which clears `PIDNS_ADDING` first.
     pub(crate) fn is_zapped(self) -> bool {
+        self.pid_allocated() & bindings::PIDNS_ADDING == 0
+    }
+
+    /// How many PIDs are in use here.
+    fn allocated(self) -> u32 {
+        self.pid_allocated() & !bindings::PIDNS_ADDING
+    }
+
+    fn pid_allocated(self) -> u32 {
         // SAFETY: The namespace is valid. The field is an `unsigned int` that is written under
         // `pidmap_lock`.
-        let allocated = unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).pid_allocated) };
-
-        allocated.load(Relaxed) & bindings::PIDNS_ADDING == 0
+        unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).pid_allocated) }.load(Relaxed)
     }
 
     /// Whether this namespace has died, whatever is above it.
@@ -199,8 +206,9 @@ impl<'a> Pidns<'a> {
         unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).child_reaper) }.load(Relaxed)
     }
 
-    /// Whether a caller of `clone3()` could have the PIDs it asks for, were the namespace alive:
-    /// one for this namespace, one for its parent, and so on for as many as there are.
+    /// Whether a caller could have a PID here, were the namespace alive, or the PIDs that it asks
+    /// `clone3()` for: one for this namespace, one for its parent, and so on for as many as there
+    /// are.
     ///
     /// `alloc_pid()` looks at this first, and at the death of the namespace last. May be called
     /// from process context.
@@ -209,8 +217,8 @@ impl<'a> Pidns<'a> {
     ///
     /// Those of `alloc_pid()`: `EINVAL` if there are too many, if one is no valid PID, or if it is
     /// for the first process of a namespace and not 1; `EPERM` if the caller may not choose;
-    /// `EEXIST` if one is taken.
-    pub(crate) fn check_set_tid(self, set_tid: &[Pid]) -> Result {
+    /// `EEXIST` if one is taken; `EAGAIN` if there is none left to be given out.
+    pub(crate) fn check_request(self, set_tid: &[Pid]) -> Result {
         if set_tid.len() > self.level() + 1 {
             return Err(EINVAL);
         }
@@ -224,12 +232,15 @@ impl<'a> Pidns<'a> {
             }
         }
 
-        for (ns, &tid) in self.lineage().zip(set_tid) {
-            if ns.is_taken(tid) {
-                return Err(EEXIST);
-            }
-            if tid != CHILD_REAPER && ns.child_reaper().is_null() {
-                return Err(EINVAL);
+        let mut set_tid = set_tid.iter();
+        for ns in self.lineage() {
+            match set_tid.next() {
+                Some(&tid) if ns.is_taken(tid) => return Err(EEXIST),
+                Some(&tid) if tid != CHILD_REAPER && ns.child_reaper().is_null() => {
+                    return Err(EINVAL)
+                }
+                None if ns.is_full() => return Err(EAGAIN),
+                _ => (),
             }
         }
 
@@ -256,6 +267,33 @@ impl<'a> Pidns<'a> {
         // SAFETY: A PID namespace holds a reference to its user namespace from
         // `create_pid_namespace()` on.
         unsafe { bindings::ns_capable((*self.0.as_ptr()).user_ns, cap as c_int) }
+    }
+
+    /// Whether all PIDs are in use that `alloc_pid()` would choose from.
+    fn is_full(self) -> bool {
+        // As a rule there are far fewer, and no need to look for a gap.
+        if (self.allocated() as Pid) < self.pid_max() - bindings::RESERVED_PIDS as Pid {
+            return false;
+        }
+
+        // SAFETY: The namespace is valid. The field is an `unsigned int` that is written under
+        // `pidmap_lock`.
+        let next = unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).idr.idr_next) };
+        let mut nr = match next.load(Relaxed) {
+            // Once round, the lowest ones are not given out again.
+            next if next > bindings::RESERVED_PIDS => bindings::RESERVED_PIDS as Pid,
+            _ => CHILD_REAPER,
+        };
+
+        // Up to the first gap, which is rarely far.
+        while nr < self.pid_max() {
+            let rcu = rcu::read_lock();
+            match self.find_ge_pid(nr, &rcu) {
+                Some(pid) if pid.nr_in(self) == nr => nr += 1,
+                _ => return false,
+            }
+        }
+        true
     }
 
     /// Whether a PID is in use here.

@@ -65,7 +65,7 @@ static inline void fuse_serve(struct box *b, int fd)
 	};
 	struct fuse_entry_out entry = { .nodeid = 2, .entry_valid = 60, .attr_valid = 60 };
 	struct fuse_attr_out attr = { .attr_valid = 60 };
-	struct fuse_open_out opened = {};
+	struct fuse_open_out opened = { .open_flags = FOPEN_NOFLUSH };
 
 	for (;;) {
 		if (read(fd, buf, sizeof(buf)) < (ssize_t)sizeof(*in)) {
@@ -132,16 +132,14 @@ static inline int fuse_mount(void)
 	return fd;
 }
 
-/* The caller gets a read of the file in flight (AIO). */
-static inline void fuse_submit_read(void)
+/* The caller gets a read of the file, opened with O_DIRECT, in flight (AIO). */
+static inline void fuse_submit(int fd)
 {
 	aio_context_t ctx = 0;
 	struct iocb cb = { .aio_lio_opcode = IOCB_CMD_PREAD, .aio_nbytes = FUSE_LENGTH };
 	struct iocb *list = &cb;
 	void *data;
-	int fd;
 
-	fd = open(FUSE_FILE, O_RDONLY | O_DIRECT);
 	cb.aio_fildes = fd;
 	if (fd < 0 || posix_memalign(&data, 4096, FUSE_LENGTH))
 		_exit(91);
@@ -150,6 +148,11 @@ static inline void fuse_submit_read(void)
 		fprintf(stderr, "# aio: %m\n");
 		_exit(90);
 	}
+}
+
+static inline void fuse_submit_read(void)
+{
+	fuse_submit(open(FUSE_FILE, O_RDONLY | O_DIRECT));
 }
 
 /*
