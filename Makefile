@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug bench check shell selftests \
+.PHONY: all modules modules_install run test test-debug parity bench check shell selftests \
 	kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -44,6 +44,10 @@ test: modules selftests
 ## test-debug: the selftests with the module under KASAN, lockdep, kmemleak (slow)
 test-debug: selftests
 	@scripts/test-debug $(TESTS)
+
+## parity: the kernel's own selftests, whose results the module must not change
+parity: modules
+	@scripts/parity $(ARGS)
 
 ## bench: what the module costs a fork, as a ratio
 bench: modules selftests
@@ -90,4 +94,4 @@ help:
 	@echo 'Targets:'
 	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo 'Variables: KDIR=, KSRC= (see scripts/kernel/build --help), TESTS="guard_test ...",'
-	@echo '           ARGS= (for scripts/four-ways)'
+	@echo '           ARGS= (for scripts/four-ways, scripts/parity)'
