@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug parity bench check shell selftests \
+.PHONY: all modules modules_install run test test-debug parity programs bench check shell selftests \
 	kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -48,6 +48,11 @@ test-debug: selftests
 ## parity: the kernel's own selftests, whose results the module must not change
 parity: modules
 	@scripts/parity $(ARGS)
+
+## programs: container runtimes and the like, without and with the module
+programs: modules selftests
+	@scripts/setup --programs
+	@scripts/four-ways --alone programs.sh --timeout 1200 $(ARGS)
 
 ## bench: what the module costs a fork, as a ratio
 bench: modules selftests
