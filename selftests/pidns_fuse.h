@@ -65,7 +65,10 @@ static inline void fuse_serve(struct box *b, int fd)
 	};
 	struct fuse_entry_out entry = { .nodeid = 2, .entry_valid = 60, .attr_valid = 60 };
 	struct fuse_attr_out attr = { .attr_valid = 60 };
-	struct fuse_open_out opened = { .open_flags = FOPEN_NOFLUSH };
+	/* Whoever closes the file is to wait for its daemon only where that is the test. */
+	struct fuse_open_out opened = {
+		.open_flags = fuse_silent == FUSE_FLUSH ? 0 : FOPEN_NOFLUSH,
+	};
 
 	for (;;) {
 		if (read(fd, buf, sizeof(buf)) < (ssize_t)sizeof(*in)) {
