@@ -102,7 +102,7 @@ enum way {
 	BY_EXIT_0, BY_EXIT_255, BY_SIGBUS, BY_SIGFPE, BY_SIGILL, BY_ABORT,
 	BY_IGNORED_FAULT, BY_STACK, BY_BAD_EXEC, BY_THREAD_EXEC,
 	BY_SECCOMP_PROCESS, BY_SECCOMP_ONLY, BY_SECCOMP_LAST, BY_LAST_FAULT,
-	WHILE_STOPPED, WHILE_TRACED, WHILE_FROZEN,
+	WHILE_STOPPED, WHILE_TRACED, WHILE_FROZEN, WHILE_ALL_FROZEN,
 };
 
 FIXTURE(death) {
@@ -209,7 +209,7 @@ FIXTURE_VARIANT_ADD(death, fault_of_last_thread) {
 	.way = BY_LAST_FAULT, .status = SIGSEGV,
 };
 
-/* These three by SIGKILL from outside. */
+/* These by SIGKILL from outside. */
 FIXTURE_VARIANT_ADD(death, stopped) {
 	.way = WHILE_STOPPED, .status = SIGKILL,
 };
@@ -220,6 +220,10 @@ FIXTURE_VARIANT_ADD(death, traced) {
 
 FIXTURE_VARIANT_ADD(death, frozen) {
 	.way = WHILE_FROZEN, .status = SIGKILL,
+};
+
+FIXTURE_VARIANT_ADD(death, all_frozen) {
+	.way = WHILE_ALL_FROZEN, .status = SIGKILL,
 };
 
 FIXTURE_SETUP(death)
@@ -438,7 +442,7 @@ static int kill_inactive(struct box *b, enum way way)
 			return -1;
 		break;
 	default:
-		if (box_freeze(b, b->init))
+		if (box_freeze(b, way == WHILE_FROZEN ? b->init : 0))
 			return -1;
 	}
 	return kill(b->init, SIGKILL);

@@ -122,6 +122,26 @@ TEST_F_TIMEOUT(dying, held_by_tracer_inside, TEST_SECONDS)
 	EXPECT_EQ(SIGKILL, b->status);
 }
 
+static void stop_init(struct box *b __maybe_unused)
+{
+	if (ptrace(PTRACE_SEIZE, 1, NULL, NULL) || ptrace(PTRACE_INTERRUPT, 1, NULL, NULL) ||
+	    waitpid(1, NULL, __WALL) != 1)
+		_exit(95);
+}
+
+/* Any other stop ends with SIGKILL: ptrace_signal_wake_up(), linux/sched/signal.h. */
+TEST_F_TIMEOUT(dying, stopped_by_tracer_inside, TEST_SECONDS)
+{
+	struct box *b = &self->box;
+
+	ASSERT_EQ(0, start(b));
+	ASSERT_GT(box_inject(b, "tracer", stop_init), 0);
+	ASSERT_EQ('t', task_state(b->init));
+	ASSERT_EQ(0, kill(b->init, SIGKILL));
+	EXPECT_TRUE(all_gone(b));
+	EXPECT_EQ(SIGKILL, b->status);
+}
+
 /*
  * The end of a tracer is the end of init: exit_ptrace() in kernel/ptrace.c sends
  * what even the tracer that is a member could not.

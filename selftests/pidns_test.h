@@ -665,18 +665,22 @@ static inline bool cgroup_populated(int dir)
 	return strstr(buf, "populated 1");
 }
 
-/* Moves a process to a cgroup of its own, below "in", and freezes that. */
+/*
+ * Freezes one process, in a cgroup of its own below "in"; or with @pid 0 all
+ * that is in "in".
+ */
 static inline int box_freeze(struct box *b, pid_t pid)
 {
 	long long end = now_ms() + PATIENCE_MS;
 	char path[160], buf[256];
 
 	snprintf(buf, sizeof(buf), "%d", pid);
-	if (mkdirat(b->in, "frozen", 0755) ||
-	    write_at(b->in, "frozen/cgroup.procs", buf) ||
-	    write_at(b->in, "frozen/cgroup.freeze", "1"))
+	if (pid && (mkdirat(b->in, "frozen", 0755) ||
+		    write_at(b->in, "frozen/cgroup.procs", buf)))
 		return -1;
-	snprintf(path, sizeof(path), "%s/in/frozen/cgroup.events", b->dir);
+	if (write_at(b->in, pid ? "frozen/cgroup.freeze" : "cgroup.freeze", "1"))
+		return -1;
+	snprintf(path, sizeof(path), "%s/in/%scgroup.events", b->dir, pid ? "frozen/" : "");
 	while (read_file(path, buf, sizeof(buf)) > 0 && !strstr(buf, "frozen 1")) {
 		if (now_ms() > end)
 			return -1;

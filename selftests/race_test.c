@@ -294,6 +294,100 @@ TEST_F_TIMEOUT(race, nothing_survives, RACE_SECONDS)
 	}
 }
 
+/* An init that has just been born, or not quite. */
+FIXTURE(newborn) {
+	struct box box;
+};
+
+FIXTURE_SETUP(newborn)
+{
+	ASSERT_EQ(0, box_open(&self->box));
+}
+
+FIXTURE_TEARDOWN(newborn)
+{
+	leave();
+	EXPECT_EQ(0, box_close(&self->box));
+}
+
+static pid_t fork_to_stay(struct box *b, int *fd)
+{
+	pid_t pid = fork_into(b->in, 0, fd);
+
+	if (!pid)
+		forever();
+	return pid;
+}
+
+/*
+ * I1 and I2 for one that is killed at birth, while a second process is born: it
+ * is refused, or goes along. alloc_pid() and copy_process().
+ */
+TEST_F_TIMEOUT(newborn, killed_at_once, RACE_SECONDS)
+{
+	struct box *b = &self->box;
+	int i, fd, error;
+	pid_t pid;
+
+	for (i = 0; i < rounds(); i++) {
+		ASSERT_EQ(0, unshare(CLONE_NEWPID));
+		b->init = fork_to_stay(b, &b->initfd);
+		ASSERT_GT(b->init, 0);
+		b->reaped = false;
+		spin(spread(5000));
+		ASSERT_EQ(0, sys_pidfd_signal(b->initfd, SIGKILL));
+		pid = fork_to_stay(b, &fd);
+		ASSERT_TRUE(pid > 0 || errno == ENOMEM);
+		if (pid > 0)
+			ASSERT_EQ(0, box_add(b, pid, fd, "second", true));
+		ASSERT_EQ(0, box_wait_init(b));
+		EXPECT_EQ(SIGKILL, b->status);
+		EXPECT_EQ(0, box_left(b));
+
+		pid = fork_to_stay(b, &fd);
+		error = errno;
+		if (pid > 0)
+			ASSERT_EQ(0, box_add(b, pid, fd, "third", true));
+		ASSERT_EQ(-1, pid);
+		EXPECT_EQ(ENOMEM, error);
+		ASSERT_EQ(0, leave());
+		ASSERT_EQ(0, box_close(b));
+		ASSERT_EQ(0, box_open(b));
+	}
+}
+
+/*
+ * Neither I1 nor I2: the fork that would have made init fails when it has its
+ * PID, and there is no init to have died. free_pid() leaves PIDNS_ADDING, and
+ * the next one is init (kernel/pid.c).
+ */
+TEST_F(newborn, second_attempt)
+{
+	struct box *b = &self->box;
+	int fd, no_cgroup;
+
+	no_cgroup = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	ASSERT_GE(no_cgroup, 0);
+	ASSERT_EQ(0, unshare(CLONE_NEWPID));
+	ASSERT_EQ(-1, fork_into(no_cgroup, 0, &fd));
+	ASSERT_EQ(EBADF, errno);
+	b->init = fork_into(b->in, 0, &b->initfd);
+	ASSERT_GE(b->init, 0);
+	if (!b->init) {
+		if (getpid() == 1)
+			member(b, "member");
+		forever();
+	}
+	b->reaped = false;
+	ASSERT_EQ(0, box_collect(b, 1));
+	ASSERT_GT(fork_to_stay(b, &fd), 0);
+	EXPECT_EQ(1, box_alive(b));
+	EXPECT_FALSE(readable(fd, 0));
+	EXPECT_FALSE(readable(b->initfd, 0));
+	close(fd);
+	close(no_cgroup);
+}
+
 /* Two levels that die in whatever order. */
 FIXTURE(levels) {
 	struct box box;
