@@ -6,6 +6,8 @@
 //! born in, no matter whether it came there by `unshare()`, `setns()` or birth. A call that asks
 //! for one in a doomed namespace is answered here instead, with the `ENOMEM` that
 //! `pid_namespaces(7)` documents; or with the error that `alloc_pid()` would have found first.
+//!
+//! Most callers are answered earlier still, before their memory has been copied for nothing.
 
 use kernel::{
     prelude::*,
@@ -18,6 +20,7 @@ use crate::{
             AllocPid,
             OnAllocPid, //
         },
+        copy_semundo::CopySemundo,
         ftrace::RedirectHook, //
     },
     pidns::Pidns,
@@ -27,6 +30,8 @@ use crate::{
 /// Refuses PIDs for as long as the value lives.
 pub(crate) struct Guard {
     _alloc_pid: Pin<KBox<RedirectHook<AllocPid<Requests>>>>,
+    /// A kernel without it copies first and refuses then.
+    _copy_semundo: Option<Pin<KBox<RedirectHook<CopySemundo<Requests>>>>>,
 }
 
 impl Guard {
@@ -38,6 +43,9 @@ impl Guard {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             _alloc_pid: KBox::pin_init(RedirectHook::register(), GFP_KERNEL)?,
+            _copy_semundo: cfg!(CONFIG_SYSVIPC)
+                .then(|| KBox::pin_init(RedirectHook::register(), GFP_KERNEL))
+                .transpose()?,
         })
     }
 }

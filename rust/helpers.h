@@ -17,6 +17,8 @@ unsigned long pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs,
 void pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,
 						unsigned long ip);
 
+bool pidns_guard_in_clone3(void);
+
 void pidns_guard_tracepoint_synchronize_unregister(void);
 
 struct pidns_guard_retprobe *

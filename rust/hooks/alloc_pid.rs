@@ -13,12 +13,15 @@ use kernel::{
     task::Pid, //
 };
 
-use super::ftrace::Redirect;
+use super::ftrace::{
+    Arguments,
+    Redirect, //
+};
 use crate::pidns::Pidns;
 
 /// What to do when somebody asks for a PID.
 pub(crate) trait OnAllocPid {
-    /// Decides whether the call is refused. Called with preemption off.
+    /// Decides whether the call is refused. Must not sleep.
     fn is_refused(ns: Pidns<'_>) -> bool;
 
     /// What the refused caller gets. `set_tid` are the PIDs that it asks for, if any: one for `ns`,
@@ -37,10 +40,10 @@ unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
     const FUNCTION: &'static CStr = c"alloc_pid";
 
     #[inline]
-    unsafe fn wanted(ns: c_ulong) -> bool {
+    unsafe fn wanted(arguments: Arguments<'_>) -> bool {
         // SAFETY: The first argument of `alloc_pid()` is the namespace that `copy_process()` found
         // in the new task's `nsproxy`, which holds a reference to it.
-        H::is_refused(unsafe { Pidns::from_raw(ns as *const bindings::pid_namespace) })
+        H::is_refused(unsafe { Pidns::from_raw(arguments.get(0) as *const _) })
     }
 
     fn stand_in() -> *const c_void {

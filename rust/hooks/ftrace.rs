@@ -38,16 +38,32 @@ pub(crate) unsafe trait Redirect {
 
     /// Decides whether the stand-in answers this call.
     ///
-    /// Called at the entry of the function, with preemption off.
+    /// Called at the entry of the function, in the context of the caller. Must not sleep.
     ///
     /// # Safety
     ///
-    /// `first_argument` must be the first argument of a call to [`FUNCTION`](Self::FUNCTION) that
-    /// is about to begin.
-    unsafe fn wanted(first_argument: c_ulong) -> bool;
+    /// `arguments` must be those of a call to [`FUNCTION`](Self::FUNCTION) that is about to begin.
+    unsafe fn wanted(arguments: Arguments<'_>) -> bool;
 
     /// The function that answers in the place of the kernel's.
     fn stand_in() -> *const c_void;
+}
+
+/// The arguments of a call that is about to begin.
+///
+/// # Invariants
+///
+/// The registers are valid for `'a`.
+#[derive(Clone, Copy)]
+pub(crate) struct Arguments<'a>(*mut bindings::ftrace_regs, PhantomData<&'a ()>);
+
+impl Arguments<'_> {
+    /// The argument at `n`, counted from 0; fewer than six are to be had.
+    #[inline]
+    pub(crate) fn get(self, n: c_uint) -> c_ulong {
+        // SAFETY: By the type's invariant.
+        unsafe { pidns_guard_ftrace_get_argument(self.0, n) }
+    }
 }
 
 /// What to do when a kernel function is called.
@@ -55,7 +71,7 @@ pub(crate) trait OnEntry {
     /// The name of the function.
     const FUNCTION: &'static CStr;
 
-    /// Called at its entry, in the context of the caller, with preemption off.
+    /// Called at its entry, in the context of the caller. Must not sleep.
     fn on_entry();
 }
 
@@ -77,9 +93,12 @@ impl<R: Redirect> RedirectHook<R> {
         _ops: *mut bindings::ftrace_ops,
         fregs: *mut bindings::ftrace_regs,
     ) {
-        // SAFETY: ftrace passes the registers of the call that is about to begin, which by this
-        // function's contract is one of `R::FUNCTION`.
-        let wanted = unsafe { R::wanted(pidns_guard_ftrace_get_argument(fregs, 0)) };
+        // INVARIANT: ftrace passes registers that are valid until this returns.
+        let arguments = Arguments(fregs, PhantomData);
+
+        // SAFETY: They are those of the call that is about to begin, which by this function's
+        // contract is one of `R::FUNCTION`.
+        let wanted = unsafe { R::wanted(arguments) };
 
         if wanted {
             // SAFETY: By the contract of `Redirect` the stand-in takes the same arguments and
@@ -173,8 +192,9 @@ impl Ops {
                 // SAFETY: As above, and nobody else knows of it yet.
                 unsafe {
                     (*ops).func = Some(callback);
-                    // ftrace sees to it that the callback does not call itself.
-                    (*ops).flags = (flags | bindings::FTRACE_OPS_FL_RECURSION) as c_ulong;
+                    // Not `FTRACE_OPS_FL_RECURSION`, which costs each call as much again: no
+                    // callback here comes to the one function it is called for.
+                    (*ops).flags = flags as c_ulong;
                 }
                 // SAFETY: `ops` was initialised above.
                 unsafe { Self::attach(ops, function) }
@@ -211,7 +231,8 @@ impl Ops {
 impl PinnedDrop for Ops {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type's invariant it is registered. When the first call returns, the
-        // callback is not running and will not run again. Who it sent to a stand-in may have
+        // callback is not running and will not run again: `ftrace_shutdown()` has waited with
+        // `synchronize_rcu_tasks()` for who was preempted in it. Who it sent to a stand-in may have
         // been preempted on the way or inside; by the contract of `Redirect` the stand-in does not
         // sleep, so that `synchronize_rcu_tasks()`, which waits until every task has slept or gone
         // to user space, waits for all of them.
