@@ -80,8 +80,18 @@ pub(crate) fn now() -> i64 {
 }
 
 /// What is known of the teardowns.
+///
+/// A teardown with many members looks here once for each of them, and one of many small ones for
+/// each death: what is asked for has to be found, or found to be absent, without a look at all
+/// entries.
 pub(crate) struct Ledger {
     entries: KVVec<Entry>,
+    /// Where to find a namespace, by its inode number.
+    by_number: Hints,
+    /// Where to find an init, by its PID.
+    by_init: Hints,
+    /// The inits that are still there.
+    inits: Presence,
     /// The number of the newest entry.
     serials: Atomic<i64>,
     /// How many entries are not finished.
@@ -99,6 +109,9 @@ impl Ledger {
         }
         Ok(Self {
             entries,
+            by_number: Hints::new()?,
+            by_init: Hints::new()?,
+            inits: Presence::new()?,
             serials: Atomic::new(0),
             unfinished: Atomic::new(0),
             unrecorded: Atomic::new(0),
@@ -111,44 +124,56 @@ impl Ledger {
         if let Some(known) = self.of_init(init.id) {
             return Some(known);
         }
-        // The inode number may have been that of another namespace before.
-        for teardown in self.of_number(ns.inum()) {
-            teardown.entry.pidns.store(0, Relaxed);
-        }
 
         let serial = self.serials.fetch_add(1, Relaxed) + 1;
-        let Some(entry) = self.claim(serial) else {
+        let Some((slot, entry)) = self.claim(serial) else {
+            // The inode number may have been that of another namespace, which is not this one.
+            for teardown in self.of_number(ns.inum()) {
+                teardown.entry.pidns.store(0, Relaxed);
+            }
             self.unrecorded.add(1, Relaxed);
             return None;
         };
 
         self.unfinished.add(1, Relaxed);
+        self.inits.add(init.id.pid, 1);
         entry.fill(serial, ns, init);
+        self.by_number.set(ns.inum(), slot);
+        self.by_init.set(init.id.pid as u32, slot);
         Some(Teardown { entry, serial })
     }
 
     /// Takes the oldest finished entry, or one never used, away from the readers.
-    fn claim(&self, serial: i64) -> Option<&Entry> {
+    fn claim(&self, serial: i64) -> Option<(usize, &Entry)> {
+        let size = self.entries.len();
+        let next = serial as usize % size;
+
+        // As a rule they are finished in turn.
+        if let Some(entry) = self.entries.get(next) {
+            let oldest = (serial - size as i64).max(0);
+            if entry.finished() == Some(oldest) && entry.claim(oldest, serial) {
+                return Some((next, entry));
+            }
+        }
+
         loop {
-            let (entry, was) = self
+            let (was, slot, entry) = self
                 .entries
                 .iter()
-                .filter_map(|entry| Some((entry, entry.finished()?)))
-                .min_by_key(|&(_, was)| was)?;
+                .enumerate()
+                .filter_map(|(slot, entry)| Some((entry.finished()?, slot, entry)))
+                .min_by_key(|&(was, ..)| was)?;
 
             // Of those who came for it at the same time, one gets it.
-            if entry.serial.cmpxchg(was, -serial, Relaxed).is_ok() {
-                return Some(entry);
+            if entry.claim(was, serial) {
+                return Some((slot, entry));
             }
         }
     }
 
     /// All entries that have been made and not given way.
     pub(crate) fn teardowns(&self) -> impl Iterator<Item = Teardown<'_>> {
-        self.entries.iter().filter_map(|entry| {
-            let serial = entry.serial.load(Acquire);
-            (serial > 0).then_some(Teardown { entry, serial })
-        })
+        self.entries.iter().filter_map(Teardown::at)
     }
 
     /// Those whose init is still there.
@@ -167,26 +192,40 @@ impl Ledger {
 
     /// The teardown of a namespace.
     pub(crate) fn of(&self, ns: Pidns<'_>) -> Option<Teardown<'_>> {
-        self.of_number(ns.inum())
-            .max_by_key(|teardown| teardown.serial)
+        let number = ns.inum();
+
+        // A hint leads to the last one with such a number, and to none but that.
+        self.hinted(&self.by_number, number)
+            .filter(|teardown| teardown.entry.pidns.load(Relaxed) == number)
+            .or_else(|| {
+                self.of_number(number)
+                    .max_by_key(|teardown| teardown.serial)
+            })
     }
 
-    /// The teardown that a process has caused with its death.
+    /// The teardown that a process has caused with its death, until it has been reaped.
     pub(crate) fn of_init(&self, init: ProcessId) -> Option<Teardown<'_>> {
-        self.unfinished()
-            .find(|teardown| teardown.entry.init_pid.load(Relaxed) == init.pid)
-            .filter(|teardown| teardown.entry.init_started.load(Relaxed) == init.started)
+        if !self.inits.may_contain(init.pid) {
+            return None;
+        }
+
+        self.hinted(&self.by_init, init.pid as u32)
+            .filter(|teardown| teardown.is_of(init))
+            .or_else(|| self.unfinished().find(|teardown| teardown.is_of(init)))
+    }
+
+    /// The teardown that a hint leads to.
+    fn hinted(&self, hints: &Hints, key: u32) -> Option<Teardown<'_>> {
+        self.entries.get(hints.get(key)).and_then(Teardown::at)
     }
 
     /// Notes that init itself has been reaped, and is no more.
     pub(crate) fn leaves(&self, init: ProcessId) {
-        if self.unfinished.load(Relaxed) == 0 {
-            return;
-        }
         if let Some(teardown) = self.of_init(init) {
             // Where its return from zap was not seen, because it was there before the module.
             teardown.emptied();
             teardown.entry.left_at.store(now(), Release);
+            self.inits.add(init.pid, -1);
             self.unfinished.add(-1, Relaxed);
         }
     }
@@ -219,7 +258,21 @@ pub(crate) struct Teardown<'a> {
     serial: i64,
 }
 
-impl Teardown<'_> {
+impl<'a> Teardown<'a> {
+    /// What an entry says, if it says anything.
+    fn at(entry: &'a Entry) -> Option<Self> {
+        let serial = entry.serial.load(Acquire);
+
+        (serial > 0).then_some(Self { entry, serial })
+    }
+
+    /// Whether `init` caused it, and is still there.
+    fn is_of(self, init: ProcessId) -> bool {
+        self.entry.init_pid.load(Relaxed) == init.pid
+            && self.entry.init_started.load(Relaxed) == init.started
+            && self.entry.left_at.load(Relaxed) == 0
+    }
+
     /// The kill is out, and `processes` have got it.
     pub(crate) fn killed(self, processes: i64) {
         self.entry.killed.add(self.serial, processes);
@@ -400,7 +453,7 @@ impl Record {
 /// `left_at` is set, and no `end_owed`, the place may be claimed for another teardown.
 struct Entry {
     serial: Atomic<i64>,
-    /// The inode number of the namespace; 0 once it is that of a younger one.
+    /// The inode number of the namespace; 0 once it is that of a younger one without an entry.
     pidns: Atomic<u32>,
     /// The same, for readers: as it was.
     number: Atomic<u32>,
@@ -462,6 +515,11 @@ impl Entry {
         (serial == 0 || serial > 0 && is_over()).then_some(serial)
     }
 
+    /// Takes it away from the readers, if it is still the finished one with that number.
+    fn claim(&self, was: i64, serial: i64) -> bool {
+        self.serial.cmpxchg(was, -serial, Relaxed).is_ok()
+    }
+
     /// Fills an entry that was claimed, and shows it to the readers.
     fn fill(&self, serial: i64, ns: Pidns<'_>, init: &Init) {
         // Who reads any of the new has to see that the old number is gone.
@@ -494,6 +552,54 @@ impl Entry {
         }
 
         self.serial.store(serial, Release);
+    }
+}
+
+/// How many hints of a kind there are.
+const HINTS: usize = 256;
+
+/// Where the newest entry is whose key has the same remainder. Whoever follows a hint has to look
+/// whether it leads to what was sought.
+struct Hints(KVVec<Atomic<u32>>);
+
+impl Hints {
+    fn new() -> Result<Self> {
+        let mut slots = KVVec::with_capacity(HINTS, GFP_KERNEL)?;
+
+        for _ in 0..HINTS {
+            slots.push(Atomic::new(0), GFP_KERNEL)?;
+        }
+        Ok(Self(slots))
+    }
+
+    fn set(&self, key: u32, slot: usize) {
+        self.0[key as usize % HINTS].store(slot as u32, Relaxed);
+    }
+
+    fn get(&self, key: u32) -> usize {
+        self.0[key as usize % HINTS].load(Relaxed) as usize
+    }
+}
+
+/// Tells of most processes that they are not in a set.
+struct Presence(KVVec<Atomic<i32>>);
+
+impl Presence {
+    fn new() -> Result<Self> {
+        let mut counts = KVVec::with_capacity(HINTS, GFP_KERNEL)?;
+
+        for _ in 0..HINTS {
+            counts.push(Atomic::new(0), GFP_KERNEL)?;
+        }
+        Ok(Self(counts))
+    }
+
+    fn add(&self, pid: Pid, times: i32) {
+        self.0[pid as usize % HINTS].add(times, Relaxed);
+    }
+
+    fn may_contain(&self, pid: Pid) -> bool {
+        self.0[pid as usize % HINTS].load(Relaxed) > 0
     }
 }
 
