@@ -91,7 +91,8 @@ impl<'a> Pidns<'a> {
         Self(unsafe { PidNamespace::from_ptr(ns) })
     }
 
-    fn is_root(self) -> bool {
+    /// Whether it is the namespace that the system began with, which is never dead.
+    pub(crate) fn is_root(self) -> bool {
         self.level() == 0
     }
 
@@ -134,10 +135,11 @@ impl<'a> Pidns<'a> {
             return None;
         }
 
+        let death = Death::configured();
         let rcu = rcu::read_lock();
         self.lineage()
             .take_while(|ns| !ns.is_root())
-            .find(|ns| ns.is_dead(&rcu))
+            .find(|ns| ns.is_dead(death, &rcu))
     }
 
     /// Whether this namespace has died, whatever is above it.
@@ -177,11 +179,11 @@ impl<'a> Pidns<'a> {
     /// Whether this namespace has died, whatever is above it.
     ///
     /// A namespace that has no init yet is not dead.
-    fn is_dead(self, _rcu: &rcu::Guard) -> bool {
+    fn is_dead(self, death: Death, _rcu: &rcu::Guard) -> bool {
         if self.is_zapped() {
             return true;
         }
-        if matches!(Death::configured(), Death::InZap) {
+        if matches!(death, Death::InZap) {
             return false;
         }
 

@@ -77,11 +77,7 @@ impl OnExit for Exits {
     /// `atomic_dec_and_test(&signal->live)` in `do_exit()` is a full barrier between the death and
     /// the walk. [`straggler`](crate::straggler) has the other one, between the attachment of a
     /// child and its look at the death: a child is seen by the walk, or sees the death, or both.
-    fn on_exit(task: &CurrentTask, group_dead: bool) {
-        if !group_dead {
-            return;
-        }
-
+    fn on_exit(task: &CurrentTask) {
         let Some(ns) = Pidns::reaped_by(task) else {
             return;
         };

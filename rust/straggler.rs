@@ -52,7 +52,8 @@ impl OnFork for Forks {
     /// A thread is no straggler. Its group was there before and the reaper has killed all of it,
     /// or will; `copy_process()` adds no thread to a group that has SIGKILL pending.
     fn on_fork(child: Option<Process<'_>>) {
-        let Some(child) = child else {
+        // The root namespace is never dead, and the barrier has its price.
+        let Some(child) = child.filter(|child| !child.pidns().is_root()) else {
             return;
         };
 

@@ -43,14 +43,12 @@ pub(crate) unsafe trait Event {
     fn probe() -> *mut c_void;
 }
 
-/// What to do when a task exits.
+/// What to do when a process exits.
 pub(crate) trait OnExit {
-    /// Called in the context of the dying task, from `do_exit()`, after `signal->live` has been
-    /// decremented and, since 7.2, before `exit_mm()`. It may sleep, but is in nobody's interest.
-    ///
-    /// `group_dead` tells whether this is the last thread of its thread group: the decrement,
-    /// a full barrier, took `signal->live` to 0.
-    fn on_exit(task: &CurrentTask, group_dead: bool);
+    /// Called in the context of the last thread of a thread group, from `do_exit()`, after its
+    /// decrement of `signal->live`, a full barrier, has taken that to 0; since 7.2 before
+    /// `exit_mm()`. It may sleep, but is in nobody's interest.
+    fn on_exit(task: &CurrentTask);
 }
 
 /// What to do when a task has been forked.
@@ -76,7 +74,9 @@ pub(crate) struct SchedProcessExit<H>(PhantomData<H>);
 
 impl<H: OnExit> SchedProcessExit<H> {
     extern "C" fn fired(_: *mut c_void, _: *mut bindings::task_struct, group_dead: bool) {
-        H::on_exit(current!(), group_dead);
+        if group_dead {
+            H::on_exit(current!());
+        }
     }
 }
 
