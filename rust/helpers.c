@@ -13,6 +13,7 @@
 #include <linux/kprobes.h>
 #include <linux/magic.h>
 #include <linux/sched/task.h>
+#include <linux/signal.h>
 #include <linux/slab.h>
 #include <linux/tracepoint.h>
 #include <asm/syscall.h>
@@ -110,6 +111,12 @@ void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe)
 {
 	unregister_kretprobe(&probe->rp);
 	kfree(probe);
+}
+
+/* The handler SIG_IGN is not the address of a function, as Rust would have it. */
+void pidns_guard_ignore_sigchld(void)
+{
+	disallow_signal(SIGCHLD);
 }
 
 /*

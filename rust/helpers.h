@@ -26,6 +26,8 @@ pidns_guard_retprobe_register(const char *function, int maxactive,
 			      void (*returned)(void));
 void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
 
+void pidns_guard_ignore_sigchld(void);
+
 unsigned int pidns_guard_fuse_connection(struct task_struct *task);
 int pidns_guard_freezer_path(struct task_struct *task, char *path, size_t size);
 

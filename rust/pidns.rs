@@ -142,6 +142,11 @@ impl<'a> Pidns<'a> {
             .find(|ns| ns.is_dead(death, &rcu))
     }
 
+    /// Whether a namespace above this one is dead.
+    pub(crate) fn is_below_dead(self) -> bool {
+        self.parent().is_some_and(Self::is_doomed)
+    }
+
     /// Whether this namespace has died, whatever is above it.
     pub(crate) fn is_dead_itself(self) -> bool {
         self.dead().is_some_and(|dead| dead.inum() == self.inum())

@@ -33,6 +33,10 @@ use crate::{
     thread::Thread, //
 };
 
+extern "C" {
+    fn pidns_guard_ignore_sigchld();
+}
+
 /// What tells a process from all others, before it and after it.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) struct ProcessId {
@@ -198,6 +202,15 @@ impl<'a> Process<'a> {
         // SAFETY: By the type's invariant.
         unsafe { (*self.leader).signal }
     }
+}
+
+/// Lets the children of the caller, who is about to exit, go without a word to it: none of them
+/// becomes a zombie any more.
+///
+/// Takes the caller's `siglock`. May be called from process context.
+pub(crate) fn ignore_children(_caller: &CurrentTask) {
+    // SAFETY: It is called by a task for itself, with interrupts on.
+    unsafe { pidns_guard_ignore_sigchld() };
 }
 
 /// How many threads of a thread group are alive.

@@ -38,7 +38,10 @@ use crate::{
         Death,
         Pidns, //
     },
-    process::Process,
+    process::{
+        self,
+        Process, //
+    },
     stall,
     trace, //
 };
@@ -83,6 +86,8 @@ impl OnExit for Exits {
         };
         note_death(ns, Process::of(task));
         if module_parameters::kill.value() && matches!(Death::configured(), Death::OfLastThread) {
+            // As in `zap_pid_ns_processes()`, which otherwise has to reap them one by one.
+            process::ignore_children(task);
             kill_members(ns);
         }
     }
@@ -121,10 +126,15 @@ fn note_death(ns: Pidns<'_>, init: Process<'_>) {
 }
 
 /// Kills every process of a PID namespace but its init, and those of the namespaces below.
+///
+/// Where a namespace above is dead as well there is nothing to do: all of them are members there
+/// too, and have been killed or will be, by the walk of that one's init, or by adoption.
 fn kill_members(ns: Pidns<'_>) {
     let mut killed = 0;
 
-    ns.for_each_member(|process| killed += i64::from(process.kill()));
+    if !ns.is_below_dead() {
+        ns.for_each_member(|process| killed += i64::from(process.kill()));
+    }
 
     COUNTERS.processes_killed.add(killed);
     trace::kill(ns, killed);
