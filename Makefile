@@ -54,9 +54,9 @@ programs: modules selftests
 	@scripts/setup --programs
 	@scripts/four-ways --alone programs.sh --timeout 1200 $(ARGS)
 
-## bench: what the module costs a fork, as a ratio
+## bench: what the module costs and what it brings, as ratios, in a table and pictures
 bench: modules selftests
-	@scripts/bench
+	@scripts/bench $(ARGS)
 
 ## check: rustfmt, clippy, checkpatch, shellcheck and the like
 check: $(if $(KDIR),,kernel)
@@ -99,4 +99,4 @@ help:
 	@echo 'Targets:'
 	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo 'Variables: KDIR=, KSRC= (see scripts/kernel/build --help), TESTS="guard_test ...",'
-	@echo '           ARGS= (for scripts/four-ways, scripts/parity)'
+	@echo '           ARGS= (for scripts/four-ways, scripts/parity, scripts/bench)'
