@@ -12,6 +12,7 @@
 #include <linux/ftrace.h>
 #include <linux/kprobes.h>
 #include <linux/magic.h>
+#include <linux/preempt.h>
 #include <linux/sched/task.h>
 #include <linux/signal.h>
 #include <linux/slab.h>
@@ -111,6 +112,18 @@ void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe)
 {
 	unregister_kretprobe(&probe->rp);
 	kfree(probe);
+}
+
+void pidns_guard_preempt_disable(void)
+{
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_disable();
+}
+
+void pidns_guard_preempt_enable(void)
+{
+	if (!IS_ENABLED(CONFIG_PREEMPT_RT))
+		preempt_enable();
 }
 
 /* The handler SIG_IGN is not the address of a function, as Rust would have it. */

@@ -26,6 +26,9 @@ pidns_guard_retprobe_register(const char *function, int maxactive,
 			      void (*returned)(void));
 void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
 
+void pidns_guard_preempt_disable(void);
+void pidns_guard_preempt_enable(void);
+
 void pidns_guard_ignore_sigchld(void);
 
 unsigned int pidns_guard_fuse_connection(struct task_struct *task);

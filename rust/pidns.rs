@@ -31,6 +31,7 @@ use kernel::{
 
 use crate::{
     module_parameters,
+    preemption,
     process::{
         self,
         Process, //
@@ -40,8 +41,8 @@ use crate::{
 /// The PID of the child reaper in its own namespace (`is_child_reaper()`).
 pub(crate) const CHILD_REAPER: Pid = 1;
 
-/// How many PIDs are looked at before RCU gets to breathe.
-const PIDS_PER_SLICE: usize = 128;
+/// How many PIDs are looked at before RCU, and where it had to wait the scheduler, get to breathe.
+const PIDS_PER_SLICE: usize = 256;
 
 /// When a PID namespace counts as dead.
 #[derive(Clone, Copy)]
@@ -315,21 +316,30 @@ impl<'a> Pidns<'a> {
     /// of the namespaces below have one too.
     ///
     /// Processes that are forked or reaped meanwhile may be seen or not. `visit` runs under RCU
-    /// and must not sleep. May be called from any context in which `rcu_read_lock()` may, and
-    /// takes RCU in slices of [`PIDS_PER_SLICE`].
+    /// and without preemption and must not sleep, nor take long. May be called from any context in
+    /// which `rcu_read_lock()` may, and takes both in slices of [`PIDS_PER_SLICE`].
+    ///
+    /// Whom `visit` wakes up is not to take its place at once: where a thousand are killed, each
+    /// would die in the middle of the walk, and all of them were kept waiting for each other.
     pub(crate) fn for_each_member(self, mut visit: impl FnMut(Process<'_>)) {
-        self.for_each_pid(|pid| {
+        self.walk(preemption::disable, |pid| {
             if let Some(process) = pid.process() {
                 visit(process);
             }
         });
     }
 
-    /// The same for each PID but that of init, whatever it is in use for.
-    pub(crate) fn for_each_pid(self, mut visit: impl FnMut(PidRef<'_>)) {
+    /// The same for each PID but that of init, whatever it is in use for; and with preemption.
+    pub(crate) fn for_each_pid(self, visit: impl FnMut(PidRef<'_>)) {
+        self.walk(|| (), visit);
+    }
+
+    /// Calls `visit` for each PID but that of init, and `hold` for each slice of them.
+    fn walk<Held>(self, hold: impl Fn() -> Held, mut visit: impl FnMut(PidRef<'_>)) {
         let mut nr = CHILD_REAPER + 1;
 
         loop {
+            let _held = hold();
             let rcu = rcu::read_lock();
             for _ in 0..PIDS_PER_SLICE {
                 let Some(pid) = self.find_ge_pid(nr, &rcu) else {

@@ -42,6 +42,7 @@ mod hooks;
 mod ledger;
 mod limit;
 mod pidns;
+mod preemption;
 mod process;
 mod published;
 mod reaper;

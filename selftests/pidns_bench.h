@@ -19,6 +19,8 @@
 
 static int rounds = 10;
 static int this_round;
+/* What is done before each measurement, if anything. */
+static void (*warm_up)(void);
 
 static inline void give_up(const char *what)
 {
@@ -57,14 +59,20 @@ static inline void set_module(bool wanted)
 	usleep(200000);
 }
 
+static inline void measure_once(bool with, void (*measure)(const void *), const void *arg)
+{
+	set_module(with);
+	if (warm_up)
+		warm_up();
+	measure(arg);
+}
+
 /* Calls @measure without, with, without, with... as often as there are rounds. */
 static inline void alternate(void (*measure)(const void *), const void *arg)
 {
 	for (this_round = 1; this_round <= rounds; this_round++) {
-		set_module(false);
-		measure(arg);
-		set_module(true);
-		measure(arg);
+		measure_once(false, measure, arg);
+		measure_once(true, measure, arg);
 	}
 	set_module(false);
 }
