@@ -20,7 +20,7 @@ use crate::{
             AllocPid,
             OnAllocPid, //
         },
-        copy_semundo::CopySemundo,
+        dup_mmap::DupMmap,
         ftrace::RedirectHook, //
     },
     pidns::Pidns,
@@ -30,8 +30,7 @@ use crate::{
 /// Refuses PIDs for as long as the value lives.
 pub(crate) struct Guard {
     _alloc_pid: Pin<KBox<RedirectHook<AllocPid<Requests>>>>,
-    /// A kernel without it copies first and refuses then.
-    _copy_semundo: Option<Pin<KBox<RedirectHook<CopySemundo<Requests>>>>>,
+    _dup_mmap: Pin<KBox<RedirectHook<DupMmap<Requests>>>>,
 }
 
 impl Guard {
@@ -43,9 +42,7 @@ impl Guard {
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
             _alloc_pid: KBox::pin_init(RedirectHook::register(), GFP_KERNEL)?,
-            _copy_semundo: cfg!(CONFIG_SYSVIPC)
-                .then(|| KBox::pin_init(RedirectHook::register(), GFP_KERNEL))
-                .transpose()?,
+            _dup_mmap: KBox::pin_init(RedirectHook::register(), GFP_KERNEL)?,
         })
     }
 }

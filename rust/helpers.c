@@ -40,21 +40,30 @@ pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,
 }
 
 /*
- * Whether the system call that the caller is in may be clone3(). Told by those
- * that it is not, as 32-bit programs have numbers of their own: none of theirs
- * that forks is one of these.
+ * The flags of the fork() or clone() that the caller is in, and false if it is in
+ * clone3(), whose are in its memory. 32-bit programs have numbers of their own:
+ * none of theirs that forks is one of these.
  */
-notrace bool pidns_guard_in_clone3(void)
+notrace bool pidns_guard_fork_flags(unsigned long *flags)
 {
-	switch (syscall_get_nr(current, current_pt_regs())) {
+	struct pt_regs *regs = current_pt_regs();
+	unsigned long args[6];
+
+	/* Its arguments come in another order there. */
+	BUILD_BUG_ON(IS_ENABLED(CONFIG_CLONE_BACKWARDS2));
+
+	switch (syscall_get_nr(current, regs)) {
 	case __NR_clone:
+		syscall_get_arguments(current, regs, args);
+		*flags = lower_32_bits(args[0]);
+		return true;
 #ifdef __NR_fork
 	case __NR_fork:
-	case __NR_vfork:
-#endif
-		return false;
-	default:
+		*flags = 0;
 		return true;
+#endif
+	default:
+		return false;
 	}
 }
 

@@ -9,7 +9,7 @@
 
 pub(crate) mod alarm;
 pub(crate) mod alloc_pid;
-pub(crate) mod copy_semundo;
+pub(crate) mod dup_mmap;
 pub(crate) mod ftrace;
 pub(crate) mod retprobe;
 pub(crate) mod tracepoint;
