@@ -56,7 +56,7 @@ static inline void set_module(bool wanted)
 	if (wanted ? load("") : unload())
 		give_up(wanted ? "cannot load the module" : "cannot unload the module");
 	/* What the kernel still has to do about that is not to be measured. */
-	usleep(200000);
+	usleep(100000);
 }
 
 static inline void measure_once(bool with, void (*measure)(const void *), const void *arg)

@@ -62,8 +62,9 @@ unsafe impl<H: OnAllocPid> Redirect for DupMmap<H> {
         // SAFETY: `copy_mm()` has called, in the context of the task that forks.
         let (ns, time_ns_changes) = unsafe { of_child() };
 
-        // `copy_namespaces()` wants a privilege of those who change their time namespace.
-        H::is_refused(ns) && !time_ns_changes && is_plain()
+        // `copy_namespaces()` wants a privilege of those who change their time namespace, and
+        // `copy_mm()` makes an `ENOMEM` of every error.
+        H::is_refused(ns) && !time_ns_changes && is_plain() && ns.check_request(&[]).is_ok()
     }
 
     fn stand_in() -> *const c_void {
