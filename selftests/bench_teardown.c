@@ -4,8 +4,8 @@
  *
  *   bench_teardown ROUNDS outlive MB...    P3: how long a member outlives an init
  *                                          that has so much memory
- *   bench_teardown ROUNDS time TREE...     P4: from SIGKILL to the end of waitpid();
- *                                          P6: of that, what the walk took
+ *   bench_teardown ROUNDS time TREE...     P4: from SIGKILL to the end of waitpid()
+ *   bench_teardown ROUNDS walk TREE...     P6: of that, what the module's walk takes
  *   bench_teardown ROUNDS bystander TREE...
  *                                          P5: what forks outside wait meanwhile
  *   bench_teardown ROUNDS against N...     P9: init killed, cgroup.kill, a loop of
@@ -13,6 +13,9 @@
  *
  * TREE is KIND,MEMBERS[,LEVELS[,MB of init[,MB of each member]]], KIND one of
  * processes, light (processes that share the memory of init) and threads.
+ *
+ * "walk" and "bystander" are for one CPU whose clock counts instructions: in wall
+ * time they would measure what else the machine does.
  */
 #include <sys/mman.h>
 
@@ -25,6 +28,7 @@ struct tree {
 	enum kind kind;
 	int members, levels, mb_of_init, mb_of_member;
 	bool beats;	/* the member shows that it lives */
+	bool undisturbed;	/* nobody takes the CPU from init as it dies */
 	int forkers;	/* more members, each of which forks the next and ends */
 };
 
@@ -38,6 +42,15 @@ static struct {
 
 /* One page of stack is enough to sleep on. */
 #define STACK	4096
+
+/* The CPU whenever it wants one, as on a machine with more of them. */
+static void come_first(int priority)
+{
+	struct sched_param param = { .sched_priority = priority };
+
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		give_up("SCHED_FIFO");
+}
 
 static int be_member(void *arg)
 {
@@ -115,6 +128,8 @@ static void __noreturn be_init(const struct tree *tree, int levels)
 	/* After the forks, which would have copied it. */
 	if (levels == tree->levels && tree->mb_of_init)
 		populate(tree->mb_of_init);
+	if (levels == tree->levels && tree->undisturbed)
+		come_first(1);
 	atomic_fetch_add(&shared->ready, 1);
 	forever();
 }
@@ -198,48 +213,64 @@ static void measure_time(const void *arg)
 	const struct tree *tree = arg;
 	/* Small ones are soon over: several, for a steadier figure. */
 	int i, times = tree->members > 20 || tree->mb_of_init ? 1 : 10;
-	long long sum = 0, walk = 0;
+	long long sum = 0;
 
-	for (i = 0; i < times; i++) {
+	for (i = 0; i < times; i++)
 		sum += kill_tree(make_tree(tree));
-		if (module_loaded())
-			walk += ledger_us("kill_us") * 1000;
-	}
 	report("P4", tree->name, tree->members, sum / times);
-	if (module_loaded() && tree->levels == 1 && tree->kind != THREADS)
-		report("P6", tree->name, tree->members, walk / times);
+}
+
+static void measure_walk(const void *arg)
+{
+	struct tree tree = *(const struct tree *)arg;
+	/* The ledger counts in microseconds. */
+	int i, times = tree.members > 200 ? 1 : 20;
+	long long sum = 0;
+
+	if (!module_loaded())
+		return;
+	tree.undisturbed = true;
+	for (i = 0; i < times; i++) {
+		kill_tree(make_tree(&tree));
+		sum += ledger_us("kill_us") * 1000;
+	}
+	report("P6", tree.name, tree.members, sum / times);
 }
 
 #define SAMPLES	100000
+/* From one fork of the bystander to the time at which the next is due. */
+#define PAUSE_NS	200000
 
-/* Each fork of the bystander: when it began, and how long it took. */
+/* Each fork of the bystander: when it was due, and how long after that it was done. */
 static struct {
-	long long start, took;
+	long long due, took;
 } *samples;
 
-/*
- * It has a CPU whenever it wants one, as on a machine with more of them: what it
- * waits for are locks.
- */
+static void sleep_until(long long ns)
+{
+	struct timespec ts = { .tv_sec = ns / 1000000000, .tv_nsec = ns % 1000000000 };
+
+	clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL);
+}
+
+/* What it waits for are locks, and those who do not let go of the CPU. */
 static void stand_by(void)
 {
-	struct sched_param param = { .sched_priority = 1 };
 	int n;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (sched_setscheduler(0, SCHED_FIFO, &param))
-		give_up("SCHED_FIFO");
+	come_first(2);
 	for (n = 0; n < SAMPLES && !atomic_load(&shared->stop); n++) {
 		pid_t pid;
 
-		samples[n].start = now_ns();
+		samples[n].due = now_ns() + PAUSE_NS;
+		sleep_until(samples[n].due);
 		pid = fork();
 		if (!pid)
 			_exit(0);
-		samples[n].took = now_ns() - samples[n].start;
+		samples[n].took = now_ns() - samples[n].due;
 		reap(pid);
 		atomic_store(&shared->samples, n + 1);
-		usleep(200);
 	}
 	_exit(0);
 }
@@ -275,7 +306,7 @@ static void measure_bystander(const void *arg)
 
 	all = atomic_load(&shared->samples);
 	for (i = 0; i < all; i++)
-		if (samples[i].start < end && samples[i].start + samples[i].took > start)
+		if (samples[i].due < end && samples[i].due + samples[i].took > start)
 			took[n++] = samples[i].took;
 	if (!n)
 		give_up("a bystander that does not fork");
@@ -385,38 +416,54 @@ static void *share(size_t size)
 	return p;
 }
 
+/* What is measured in each round, without and with: all of it. */
+static struct {
+	void (*measure)(const void *);
+	struct tree trees[16];
+	long values[16];
+	bool of_trees;
+	int n;
+} todo;
+
+static void measure_all(const void *unused)
+{
+	int i;
+
+	for (i = 0; i < todo.n; i++)
+		todo.measure(todo.of_trees ? (void *)&todo.trees[i] : (void *)&todo.values[i]);
+}
+
 int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
 		void (*measure)(const void *);
-		bool of_tree;
+		bool of_trees;
 	} jobs[] = {
 		{ "outlive", measure_outlive, false }, { "against", measure_against_all, false },
-		{ "time", measure_time, true }, { "bystander", measure_bystander, true },
+		{ "time", measure_time, true }, { "walk", measure_walk, true },
+		{ "bystander", measure_bystander, true },
 	};
 	size_t job = 0;
-	int i;
 
 	while (argc > 3 && job < LENGTH(jobs) && strcmp(argv[2], jobs[job].name))
 		job++;
-	if (argc < 4 || job == LENGTH(jobs)) {
-		fprintf(stderr, "usage: %s ROUNDS outlive|against|time|bystander WHAT...\n", argv[0]);
+	if (argc < 4 || argc > 3 + (int)LENGTH(todo.trees) || job == LENGTH(jobs)) {
+		fprintf(stderr, "usage: %s ROUNDS outlive|against|time|walk|bystander WHAT...\n", argv[0]);
 		return 2;
 	}
 	rounds = atoi(argv[1]);
 	warm_up = warm_up_teardown;
 	shared = share(sizeof(*shared));
 	samples = share(SAMPLES * sizeof(*samples));
-	for (i = 3; i < argc; i++) {
-		struct tree tree = {};
-		long value = 0;
-
-		if (jobs[job].of_tree)
-			tree = parse(argv[i]);
+	todo.measure = jobs[job].measure;
+	todo.of_trees = jobs[job].of_trees;
+	for (; todo.n < argc - 3; todo.n++) {
+		if (todo.of_trees)
+			todo.trees[todo.n] = parse(argv[todo.n + 3]);
 		else
-			value = atol(argv[i]);
-		alternate(jobs[job].measure, jobs[job].of_tree ? (void *)&tree : (void *)&value);
+			todo.values[todo.n] = atol(argv[todo.n + 3]);
 	}
+	alternate(measure_all, NULL);
 	return 0;
 }
