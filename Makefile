@@ -43,7 +43,7 @@ test: modules selftests
 
 ## test-debug: the selftests with the module under KASAN, lockdep, kmemleak (slow)
 test-debug: selftests
-	@scripts/test-debug $(TESTS)
+	@scripts/test-debug $(KERNEL) $(TESTS)
 
 ## parity: the kernel's own selftests, whose results the module must not change
 parity: modules
@@ -99,4 +99,5 @@ help:
 	@echo 'Targets:'
 	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo 'Variables: KDIR=, KSRC= (see scripts/kernel/build --help), TESTS="guard_test ...",'
+	@echo '           KERNEL=debug-bare (for test-debug),'
 	@echo '           ARGS= (for scripts/four-ways, scripts/parity, scripts/bench)'
