@@ -53,7 +53,7 @@ static inline void set_module(bool wanted)
 {
 	if (wanted == module_loaded())
 		return;
-	if (wanted ? load("") : unload())
+	if (wanted ? load(getenv("PIDNS_BENCH_PARAMS") ?: "") : unload())
 		give_up(wanted ? "cannot load the module" : "cannot unload the module");
 	/* What the kernel still has to do about that is not to be measured. */
 	usleep(100000);
