@@ -153,6 +153,7 @@ unsigned int pidns_guard_fuse_connection(struct task_struct *task)
 	struct files_struct *files;
 	struct fdtable *fdt;
 	struct super_block *sb;
+	struct inode *inode;
 	struct file *file;
 
 	/* exit_files() takes the files away under this lock. */
@@ -164,10 +165,19 @@ unsigned int pidns_guard_fuse_connection(struct task_struct *task)
 		for (fd = 0; fd < fdt->max_fds; fd++) {
 			file = rcu_dereference(fdt->fd[fd]);
 			/*
-			 * Files are SLAB_TYPESAFE_BY_RCU: whichever this is
-			 * now, its inode stays until RCU is released.
+			 * Files are SLAB_TYPESAFE_BY_RCU: it may have been closed
+			 * since, and be another one. That has no inode while it
+			 * is being opened (init_file(), do_dentry_open()). An
+			 * inode it has stays until RCU is released
+			 * (destroy_inode()), and so does its super block
+			 * (destroy_super_rcu()). i_sb does not change.
 			 */
-			sb = file ? READ_ONCE(file->f_inode)->i_sb : NULL;
+			inode = file ? READ_ONCE(file->f_inode) : NULL;
+			sb = inode ? inode->i_sb : NULL;
+			/*
+			 * The name is in the text of its module, which waits
+			 * for RCU before it goes (free_module()).
+			 */
 			if (!sb || sb->s_magic != FUSE_SUPER_MAGIC || sb->s_dev == dev ||
 			    !strcmp(sb->s_type->name, "virtiofs"))
 				continue;
