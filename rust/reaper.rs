@@ -8,7 +8,6 @@
 
 use kernel::{
     prelude::*,
-    str::CStr,
     sync::barrier::{
         smp_mb,
         Full, //
@@ -18,16 +17,12 @@ use kernel::{
 
 use crate::{
     counters::COUNTERS,
-    hooks::{
-        ftrace::{
-            EntryHook,
-            OnEntry, //
-        },
-        tracepoint::{
-            OnExit,
-            Probe,
-            SchedProcessExit, //
-        }, //
+    hooks::tracepoint::{
+        OnExit,
+        OnWait,
+        Probe,
+        SchedProcessExit,
+        SchedProcessWait, //
     },
     ledger::{
         self,
@@ -51,7 +46,7 @@ pub(crate) struct Reaper {
     /// Who dies.
     _exits: Probe<SchedProcessExit<Exits>>,
     /// Who waits for its members, where the kernel's own order is asked for.
-    _waits: Option<Pin<KBox<EntryHook<Waits>>>>,
+    _waits: Option<Probe<SchedProcessWait<Waits>>>,
 }
 
 impl Reaper {
@@ -59,14 +54,12 @@ impl Reaper {
     ///
     /// # Errors
     ///
-    /// Those of [`Probe::register`] and of [`EntryHook::register`].
+    /// Those of [`Probe::register`].
     pub(crate) fn new(kill: bool) -> Result<Self> {
         let late = kill && matches!(Death::configured(), Death::InZap);
 
         Ok(Self {
-            _waits: late
-                .then(|| KBox::pin_init(EntryHook::register(), GFP_KERNEL))
-                .transpose()?,
+            _waits: late.then(Probe::register).transpose()?,
             _exits: Probe::register()?,
         })
     }
@@ -95,17 +88,13 @@ impl OnExit for Exits {
 
 struct Waits;
 
-impl OnEntry for Waits {
-    /// `zap_pid_ns_processes()` calls it for the first time right after its own kill, and then
-    /// for as long as init has children.
+impl OnWait for Waits {
+    /// `zap_pid_ns_processes()` comes here, through `kernel_wait4()`, for the first time right
+    /// after its own kill, and then for as long as init has children.
     ///
     /// Not the entry of `zap_pid_ns_processes()`: there `PIDNS_ADDING` is still set, and a child
     /// that is attached behind the walk would not see the death.
-    const FUNCTION: &'static CStr = c"kernel_wait4";
-
-    fn on_entry() {
-        let init = current!();
-
+    fn on_wait(init: &CurrentTask) {
         if let Some(ns) = Pidns::reaped_by(init).filter(|ns| ns.is_zapped()) {
             // `disable_pid_allocation()` is no full barrier between the death and the walk.
             smp_mb(Full);

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Hooks on the entry of a kernel function: to be told of each call, or to answer some of them.
+//! A hook on the entry of a kernel function, to answer some of its calls.
 //!
-//! The second is what a livepatch stands on: an `ftrace_ops` with `FTRACE_OPS_FL_IPMODIFY` may
-//! change the address at which the call goes on. Only the calls that are not to take place are
-//! sent to this module. All others never enter it: what they do next may sleep for as long as it
-//! likes.
+//! It is what a livepatch stands on: an `ftrace_ops` with `FTRACE_OPS_FL_IPMODIFY` may change the
+//! address at which the call goes on. Only the calls that are not to take place are sent to this
+//! module. All others never enter it: what they do next may sleep for as long as it likes.
 //!
 //! C header: [`include/linux/ftrace.h`](srctree/include/linux/ftrace.h)
 
@@ -66,15 +65,6 @@ impl Arguments<'_> {
     }
 }
 
-/// What to do when a kernel function is called.
-pub(crate) trait OnEntry {
-    /// The name of the function.
-    const FUNCTION: &'static CStr;
-
-    /// Called at its entry, in the context of the caller. Must not sleep.
-    fn on_entry();
-}
-
 /// A hook that answers some calls of `R::FUNCTION`, for as long as the value lives.
 #[pin_data]
 pub(crate) struct RedirectHook<R: Redirect> {
@@ -118,41 +108,8 @@ impl<R: Redirect> RedirectHook<R> {
     /// else redirects it (a livepatch), otherwise what `register_ftrace_function()` says.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            // Only one at a time may send calls elsewhere.
-            ops <- Ops::register(R::FUNCTION, Self::entered, bindings::FTRACE_OPS_FL_IPMODIFY),
+            ops <- Ops::register(R::FUNCTION, Self::entered),
             _redirect: PhantomData,
-        }? Error)
-    }
-}
-
-/// A hook that is told of all calls of `H::FUNCTION`, for as long as the value lives.
-#[pin_data]
-pub(crate) struct EntryHook<H: OnEntry> {
-    #[pin]
-    ops: Ops,
-    _handler: PhantomData<H>,
-}
-
-impl<H: OnEntry> EntryHook<H> {
-    extern "C" fn entered(
-        _ip: c_ulong,
-        _parent_ip: c_ulong,
-        _ops: *mut bindings::ftrace_ops,
-        _fregs: *mut bindings::ftrace_regs,
-    ) {
-        H::on_entry();
-    }
-
-    /// Registers the hook. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `EOPNOTSUPP` if the kernel has no such function that could be hooked, otherwise what
-    /// `register_ftrace_function()` says.
-    pub(crate) fn register() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            ops <- Ops::register(H::FUNCTION, Self::entered, 0),
-            _handler: PhantomData,
         }? Error)
     }
 }
@@ -178,11 +135,7 @@ unsafe impl Send for Ops {}
 unsafe impl Sync for Ops {}
 
 impl Ops {
-    fn register(
-        function: &'static CStr,
-        callback: Callback,
-        flags: c_uint,
-    ) -> impl PinInit<Self, Error> {
+    fn register(function: &'static CStr, callback: Callback) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: `attach()` filters and registers it.
             ops <- Opaque::try_ffi_init(move |ops: *mut bindings::ftrace_ops| {
@@ -192,9 +145,10 @@ impl Ops {
                 // SAFETY: As above, and nobody else knows of it yet.
                 unsafe {
                     (*ops).func = Some(callback);
-                    // Not `FTRACE_OPS_FL_RECURSION`, which costs each call as much again: no
-                    // callback here comes to the one function it is called for.
-                    (*ops).flags = flags as c_ulong;
+                    // Only one at a time may send calls elsewhere. Not `FTRACE_OPS_FL_RECURSION`,
+                    // which costs each call as much again: no callback here comes to the one
+                    // function it is called for.
+                    (*ops).flags = bindings::FTRACE_OPS_FL_IPMODIFY as c_ulong;
                 }
                 // SAFETY: `ops` was initialised above.
                 unsafe { Self::attach(ops, function) }

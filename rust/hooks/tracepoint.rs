@@ -60,6 +60,13 @@ pub(crate) trait OnFork {
     fn on_fork(child: Option<Process<'_>>);
 }
 
+/// What to do when a task waits for its children.
+pub(crate) trait OnWait {
+    /// Called in the context of the task that waits, from `do_wait()`, before it looks at its
+    /// children for the first time. It may sleep, but is in nobody's interest.
+    fn on_wait(task: &CurrentTask);
+}
+
 /// What to do when a task is no more.
 pub(crate) trait OnFree {
     /// Called a grace period after a task has been reaped, in the context of an RCU callback. Must
@@ -112,6 +119,25 @@ impl<H: OnFork> SchedProcessFork<H> {
 // `include/trace/events/sched.h`. It fires in `kernel_clone()` only.
 unsafe impl<H: OnFork> Event for SchedProcessFork<H> {
     const NAME: &'static CStr = c"sched_process_fork";
+
+    fn probe() -> *mut c_void {
+        Self::fired as *mut c_void
+    }
+}
+
+/// The tracepoint `sched_process_wait`.
+pub(crate) struct SchedProcessWait<H>(PhantomData<H>);
+
+impl<H: OnWait> SchedProcessWait<H> {
+    extern "C" fn fired(_: *mut c_void, _: *mut bindings::pid) {
+        H::on_wait(current!());
+    }
+}
+
+// SAFETY: `TP_PROTO(struct pid *pid)`, see `include/trace/events/sched.h`. It fires in `do_wait()`
+// only, whose callers are tasks that wait for children of their own.
+unsafe impl<H: OnWait> Event for SchedProcessWait<H> {
+    const NAME: &'static CStr = c"sched_process_wait";
 
     fn probe() -> *mut c_void {
         Self::fired as *mut c_void
