@@ -10,12 +10,14 @@
 #include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/ftrace.h>
+#include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/magic.h>
 #include <linux/preempt.h>
 #include <linux/sched/task.h>
 #include <linux/signal.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/tracepoint.h>
 #include <asm/syscall.h>
 #include <asm/unistd.h>
@@ -37,6 +39,34 @@ pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,
 					   unsigned long ip)
 {
 	ftrace_regs_set_instruction_pointer(fregs, ip);
+}
+
+/*
+ * Where the kernel's own function of that name begins. ftrace by itself goes by
+ * the name only, and would take that of a module, too.
+ */
+int pidns_guard_find_function(const char *function, unsigned long *address)
+{
+	/* Never armed: it is to learn the address, for the symbol is not exported. */
+	struct kprobe probe = {
+		.symbol_name = function,
+		.flags = KPROBE_FLAG_DISABLED,
+	};
+	char name[KSYM_SYMBOL_LEN];
+	int err;
+
+	err = register_kprobe(&probe);
+	if (err)
+		return err;
+	unregister_kprobe(&probe);
+
+	/* Those of modules are found if vmlinux has none, and have a name behind them. */
+	sprint_symbol_no_offset(name, (unsigned long)probe.addr);
+	if (strcmp(name, function))
+		return -ENOENT;
+
+	*address = (unsigned long)probe.addr;
+	return 0;
 }
 
 /*

@@ -17,6 +17,8 @@ unsigned long pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs,
 void pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,
 						unsigned long ip);
 
+int pidns_guard_find_function(const char *function, unsigned long *address);
+
 bool pidns_guard_fork_flags(unsigned long *flags);
 
 void pidns_guard_tracepoint_synchronize_unregister(void);

@@ -17,6 +17,7 @@ T=/sys/kernel/tracing
 COUNTERS=/sys/kernel/debug/pidns_guard/counters
 MODULES="${PIDNS_GUARD_TEST_MODULES:-$DIR/test_modules}"
 CALLS=/sys/module/direct_alloc_pid/parameters/calls
+ANSWER=/sys/module/same_name/parameters/answer
 
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
@@ -61,6 +62,9 @@ look() {
 	direct)
 		read -r said <"$CALLS" && echo 0 >"$CALLS"
 		[ "$said" = 0 ] || said=calls
+		;;
+	same_name)
+		read -r said <"$ANSWER"
 		;;
 	*)
 		said=$(<"$T/trace") && echo >"$T/trace"
@@ -145,6 +149,15 @@ direct_on() {
 }
 direct_off() { rmmod direct_alloc_pid; }
 
+# It hooks nothing. Its own function is left alone, although ftrace knows it by the
+# name of the kernel's.
+same_name_on() {
+	[ -e "$MODULES/same_name.ko" ] || return "$KSFT_SKIP"
+	seen=own
+	insmod "$MODULES/same_name.ko"
+}
+same_name_off() { rmmod same_name; }
+
 # Who comes first, and who goes first: other, module.
 scene() {
 	local other=$1 first=$2 gone=$3
@@ -172,8 +185,8 @@ scene() {
 ktap_print_header
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
-ktap_set_plan 28
-for other in function graph events kprobes perf bpf direct; do
+ktap_set_plan 32
+for other in function graph events kprobes perf bpf direct same_name; do
 	for first in other module; do
 		for gone in other module; do
 			name=beside.$other.$first-first.$gone-gone-first

@@ -22,6 +22,7 @@ use kernel::{
 extern "C" {
     fn pidns_guard_ftrace_get_argument(fregs: *mut bindings::ftrace_regs, n: c_uint) -> c_ulong;
     fn pidns_guard_ftrace_set_instruction_pointer(fregs: *mut bindings::ftrace_regs, ip: c_ulong);
+    fn pidns_guard_find_function(function: *const c_char, address: *mut c_ulong) -> c_int;
 }
 
 /// A function of the kernel, and the function that takes its place in some calls.
@@ -160,24 +161,29 @@ impl Ops {
     ///
     /// `ops` must be initialised and not registered.
     unsafe fn attach(ops: *mut bindings::ftrace_ops, function: &CStr) -> Result {
-        let name = function.to_bytes();
+        let mut address = 0;
 
-        // SAFETY: By this function's contract. The name is only read, despite its type.
-        to_result(unsafe {
-            bindings::ftrace_set_filter(ops, name.as_ptr().cast_mut(), name.len() as i32, 1)
-        })
-        // `ftrace_set_hash()` says EINVAL where nothing matched.
-        .map_err(|err| if err == EINVAL { EOPNOTSUPP } else { err })
-        .and_then(|()| {
-            // SAFETY: By this function's contract, and filtered: without a filter it would be
-            // called for every function there is.
-            to_result(unsafe { bindings::register_ftrace_function(ops) })
-        })
-        .inspect_err(|err| {
-            // SAFETY: Not registered, so nobody uses the filter.
-            unsafe { bindings::ftrace_free_filter(ops) };
-            explain(function, *err);
-        })
+        // SAFETY: The name is a string, and the address has its place.
+        to_result(unsafe { pidns_guard_find_function(function.as_char_ptr(), &mut address) })
+            .and_then(|()| {
+                // SAFETY: By this function's contract. 1 is to begin with an empty filter.
+                to_result(unsafe { bindings::ftrace_set_filter_ip(ops, address, 0, 1) })
+            })
+            // There is none, says kprobes; there is none that could be hooked, says ftrace.
+            .map_err(|err| match err {
+                ENOENT | EINVAL => EOPNOTSUPP,
+                err => err,
+            })
+            .and_then(|()| {
+                // SAFETY: By this function's contract, and filtered: without a filter it would be
+                // called for every function there is.
+                to_result(unsafe { bindings::register_ftrace_function(ops) })
+            })
+            .inspect_err(|err| {
+                // SAFETY: Not registered, so nobody uses the filter.
+                unsafe { bindings::ftrace_free_filter(ops) };
+                explain(function, *err);
+            })
     }
 }
 
