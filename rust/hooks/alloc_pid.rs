@@ -35,7 +35,7 @@ pub(crate) trait OnAllocPid {
 pub(crate) struct AllocPid<H>(PhantomData<H>);
 
 // SAFETY: `stand_in()` returns a function with the prototype of `alloc_pid()`, see
-// `include/linux/pid.h`. All that it does it does under RCU, where nothing sleeps.
+// `include/linux/pid.h`. RCU is the first that it takes and the last that it releases.
 unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
     const FUNCTION: &'static CStr = c"alloc_pid";
 

@@ -52,7 +52,7 @@ const PLAIN: c_ulong = (bindings::CSIGNAL
 pub(crate) struct DupMmap<H>(PhantomData<H>);
 
 // SAFETY: `stand_in()` returns a function with the prototype of `dup_mmap()`, see `mm/internal.h`.
-// All that it does it does under RCU, where nothing sleeps. It returns an error and has done
+// RCU is the first that it takes and the last that it releases. It returns an error and has done
 // nothing, as `dup_mmap()` itself has where it cannot have the lock of the memory.
 unsafe impl<H: OnAllocPid> Redirect for DupMmap<H> {
     const FUNCTION: &'static CStr = c"dup_mmap";

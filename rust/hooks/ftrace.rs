@@ -30,8 +30,8 @@ extern "C" {
 /// # Safety
 ///
 /// [`stand_in`](Self::stand_in) must return a function with the prototype of the kernel's
-/// [`FUNCTION`](Self::FUNCTION) which does not sleep: once the hook is gone, nothing but
-/// `synchronize_rcu_tasks()` waits for those who are inside it.
+/// [`FUNCTION`](Self::FUNCTION), which takes RCU before all else and releases it last: that is how
+/// it is waited for, once the hook is gone, by whoever is to unload the module.
 pub(crate) unsafe trait Redirect {
     /// The name of the kernel's function.
     const FUNCTION: &'static CStr;
@@ -191,13 +191,19 @@ impl Ops {
 impl PinnedDrop for Ops {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type's invariant it is registered. When the first call returns, the
-        // callback is not running and will not run again: `ftrace_shutdown()` has waited with
-        // `synchronize_rcu_tasks()` for who was preempted in it. Who it sent to a stand-in may have
-        // been preempted on the way or inside; by the contract of `Redirect` the stand-in does not
-        // sleep, so that `synchronize_rcu_tasks()`, which waits until every task has slept or gone
-        // to user space, waits for all of them.
+        // callback is not running and will not run again, and nobody is on the way from it to the
+        // stand-in any more: `ftrace_shutdown()` has waited with `synchronize_rcu_tasks()`, which
+        // waits until every task has slept, or gone to user space. (Only an ftrace that has shut
+        // itself down, `ftrace_kill()`, waits for nothing; it has warned, and nobody can undo it.)
+        //
+        // That says nothing of who sleeps inside the stand-in. It may: on `PREEMPT_RT` a spin lock
+        // is waited for off the run queue, and `rcu_tasks_is_holdout()` takes such a task for one
+        // outside. But by the contract of `Redirect` it is under RCU, which the second call waits
+        // for. Who is then left is on the way out, where nobody sleeps, and is waited for by the
+        // third.
         unsafe {
             bindings::unregister_ftrace_function(self.ops.get());
+            bindings::synchronize_rcu();
             bindings::synchronize_rcu_tasks();
             bindings::ftrace_free_filter(self.ops.get());
         }
