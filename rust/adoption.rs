@@ -9,6 +9,7 @@ use kernel::prelude::*;
 
 use crate::{
     counters::COUNTERS,
+    hooks::tracepoint,
     ledger::{
         self,
         Init, //
@@ -20,8 +21,24 @@ use crate::{
     stall, //
 };
 
-/// Notes the inits that are dead and have not been reaped. May sleep.
-pub(crate) fn note() {
+/// Notes what is dying, and with `kill` finishes it. May sleep.
+///
+/// To be called once the hooks are in place: what they do not see, because it came before, is seen
+/// here.
+pub(crate) fn adopt(kill: bool) {
+    // Whoever was just passing one of the tracepoints may still have done so without our probe, as
+    // where somebody else has one there (`tracepoint_add_func()`). What it did before, a child
+    // attached or a thread less in `signal->live`, has to be seen now.
+    tracepoint::synchronize();
+
+    note();
+    if kill {
+        kill_doomed();
+    }
+}
+
+/// Notes the inits that are dead and have not been reaped.
+fn note() {
     Pidns::root().for_each_member(|process| {
         let ns = process.pidns();
 
@@ -35,10 +52,7 @@ pub(crate) fn note() {
 }
 
 /// Kills every process that lives in a doomed PID namespace.
-///
-/// To be called once the hooks are in place: what they do not see, because it came before, is seen
-/// here. May sleep.
-pub(crate) fn adopt() {
+fn kill_doomed() {
     let mut killed = 0;
 
     Pidns::root().for_each_member(|process| {

@@ -113,10 +113,7 @@ impl kernel::Module for PidnsGuard {
         let stragglers = kill.then(straggler::Stragglers::new).transpose()?;
         let guard = guard.then(guard::Guard::new).transpose()?;
 
-        adoption::note();
-        if kill {
-            adoption::adopt();
-        }
+        adoption::adopt(kill);
 
         pr_info!(
             "loaded: guard {}, kill {}, early {}\n",

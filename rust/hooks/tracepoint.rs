@@ -220,18 +220,26 @@ impl<E: Event> Probe<E> {
 
 impl<E: Event> Drop for Probe<E> {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant this very probe is registered there. After that it is not
-        // called any more, and what is still inside it holds `tracepoint_srcu`, which the second
-        // call waits for.
+        // SAFETY: By the type's invariant this very probe is registered there.
         unsafe {
             bindings::tracepoint_probe_unregister(
                 self.tracepoint.as_ptr(),
                 E::probe(),
                 ptr::null_mut(),
             );
-            pidns_guard_tracepoint_synchronize_unregister();
         }
+
+        // From here on it is not called any more, and what is still inside it holds
+        // `tracepoint_srcu` (`__DECLARE_TRACE()`).
+        synchronize();
     }
+}
+
+/// Waits until whoever is passing one of the kernel's tracepoints is through, with the probes that
+/// were there when it came. May sleep.
+pub(crate) fn synchronize() {
+    // SAFETY: It waits, and asks for nothing but a context in which it may.
+    unsafe { pidns_guard_tracepoint_synchronize_unregister() };
 }
 
 /// Looks for one of vmlinux's tracepoints.
