@@ -235,6 +235,14 @@ not_root() {
 	status=$?
 	says 2 'only root'
 }
+# Half of the truth is none: the one that is stuck may be in the other half.
+no_memory() {
+	mkdir "$tmp/short"
+	cp "$tmp"/counters "$tmp"/teardowns.json "$tmp/short"
+	echo '{"error":"ENOMEM"}' >>"$tmp/short/teardowns.json"
+	run --from "$tmp/short"
+	says 2 'ENOMEM' 'try again'
+}
 no_debugfs() {
 	said=$(unshare --mount sh -c "umount -l /sys/kernel/debug && exec '$TOP'" 2>&1)
 	status=$?
@@ -246,10 +254,11 @@ ktap_print_header
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
-ktap_set_plan 22
+ktap_set_plan 23
 make_up
 check top.view view
 check top.json json
+check top.no_memory no_memory
 check top.terminal terminal
 
 check top.absent absent
