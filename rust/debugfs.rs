@@ -102,16 +102,28 @@ fn state(record: &Record) -> &'static str {
 }
 
 /// Calls `show` for each teardown, newest first, and with those who hold it if it is not over.
+///
+/// Where there is no memory for that, the file ends with `no_memory`: what it lacks must not look
+/// like what is not there, and `seq_print!` has no way to fail.
 fn for_each(
     ledger: &Ledger,
-    mut show: impl FnMut(&Record, Option<Holders>) -> fmt::Result,
+    f: &mut fmt::Formatter<'_>,
+    no_memory: &str,
+    mut show: impl FnMut(&mut fmt::Formatter<'_>, &Record, Option<Holders>) -> fmt::Result,
 ) -> fmt::Result {
-    for record in ledger.records().map_err(|_| fmt::Error)? {
+    let Ok(records) = ledger.records() else {
+        return f.write_str(no_memory);
+    };
+
+    for record in records {
         let holders = match record.left_at {
             Some(_) => None,
-            None => Some(Holders::of(&record).map_err(|_| fmt::Error)?),
+            None => match Holders::of(&record) {
+                Ok(holders) => Some(holders),
+                Err(_) => return f.write_str(no_memory),
+            },
         };
-        show(&record, holders)?;
+        show(f, &record, holders)?;
     }
     Ok(())
 }
@@ -127,7 +139,8 @@ fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         "     PIDNS LEVEL STATE          BEGAN         KILL        EMPTY         LEFT \
          KILLED STRAGGLERS REFUSED INIT\n",
     )?;
-    for_each(ledger, |record, holders| {
+    let no_memory = "out of memory: no more is known\n";
+    for_each(ledger, f, no_memory, |f, record, holders| {
         f.write_fmt(fmt!(
             "{:>10} {:>5} {:<7} {:>12} {:>12} {:>12} {:>12} {:>6} {:>10} {:>7} {} (pid {}) {}{}\n",
             record.pidns,
@@ -168,9 +181,11 @@ fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-/// One JSON object on each line.
+/// One JSON object on each line; the last may be one that tells of an error.
 fn for_programs(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    for_each(ledger, |record, holders| {
+    let no_memory = "{\"error\":\"ENOMEM\"}\n";
+
+    for_each(ledger, f, no_memory, |f, record, holders| {
         f.write_fmt(fmt!(
             "{{\"pidns\":{},\"level\":{},\"state\":\"{}\",\
              \"init\":{{\"pid\":{},\"comm\":\"{}\",\"how\":\"{}\",\"code\":{},\"core\":{}}},\
