@@ -67,7 +67,8 @@ impl Holders {
             if let Some(init) = init {
                 holders.add(init);
             }
-            ns.ns().for_each_pid(|pid| holders.visit(ns.ns(), pid));
+            ns.ns()
+                .for_each_pid(|pid, rcu| holders.visit(ns.ns(), pid, rcu));
         }
         if holders.named.is_empty() {
             core::mem::swap(&mut holders.named, &mut holders.nested);
@@ -82,17 +83,17 @@ impl Holders {
         let init = Process::find(record.init.id, &rcu)?;
         let ns = init.pidns();
         let waits = init
-            .threads()
+            .threads(&rcu)
             .any(|thread| !thread.is_dead() && !thread.is_frozen());
         let holds_itself = !ns.is_zapped() || !waits || record.empty_at.is_some();
 
-        Some((ns.hold(), holds_itself.then(|| Holder::new(init))))
+        Some((ns.hold(), holds_itself.then(|| Holder::new(init, &rcu))))
     }
 
-    fn visit(&mut self, ns: Pidns<'_>, pid: PidRef<'_>) {
-        let process = pid.process();
+    fn visit<'rcu>(&mut self, ns: Pidns<'_>, pid: PidRef<'rcu>, rcu: &'rcu rcu::Guard) {
+        let process = pid.process(rcu);
         // Who is inside too is a holder of its own.
-        let outside = pid.group_member().filter(|member| member.nr_in(ns) == 0);
+        let outside = pid.group_member(rcu).filter(|member| member.nr_in(ns) == 0);
 
         if process.or(outside).is_none() {
             return;
@@ -100,7 +101,7 @@ impl Holders {
         if self.named.len() == NAMED {
             self.more += 1;
         } else if let Some(process) = process {
-            self.add(Holder::new(process));
+            self.add(Holder::new(process, rcu));
         } else if let Some(member) = outside {
             self.add(Holder::outside(member, pid));
         }
@@ -146,21 +147,21 @@ pub(crate) struct Holder {
 }
 
 impl Holder {
-    fn new(process: Process<'_>) -> Self {
+    fn new<'rcu>(process: Process<'rcu>, rcu: &'rcu rcu::Guard) -> Self {
         let ns = process.pidns();
         let (thread, reason) = process
-            .threads()
+            .threads(rcu)
             .take(THREADS)
             .filter(|thread| !thread.is_dead())
-            .map(|thread| (thread, Reason::of_living(process, thread)))
+            .map(|thread| (thread, Reason::of_living(process, thread, rcu)))
             .max_by_key(|(_, reason)| reason.weight())
             .unwrap_or_else(|| {
                 // The leader is not reaped before its threads are, by whoever traces them.
-                let mut threads = process.threads().take(THREADS);
+                let mut threads = process.threads(rcu).take(THREADS);
                 let thread = threads
-                    .find(|thread| thread.tracer().is_some())
+                    .find(|thread| thread.tracer(rcu).is_some())
                     .unwrap_or(process.leader());
-                (thread, Reason::of_dead(thread))
+                (thread, Reason::of_dead(thread, rcu))
             });
 
         Self {
@@ -255,24 +256,28 @@ pub(crate) enum Reason {
 }
 
 impl Reason {
-    fn of_dead(leader: Thread<'_>) -> Self {
-        let parent = leader.parent();
+    fn of_dead<'rcu>(leader: Thread<'rcu>, rcu: &'rcu rcu::Guard) -> Self {
+        let parent = leader.parent(rcu);
 
-        match leader.tracer() {
+        match leader.tracer(rcu) {
             Some(tracer) if tracer.tgid() != parent.tgid() => Self::Traced(Culprit::new(tracer)),
             _ => Self::Unreaped(Culprit::new(parent)),
         }
     }
 
-    fn of_living(process: Process<'_>, thread: Thread<'_>) -> Self {
+    fn of_living<'rcu>(
+        process: Process<'rcu>,
+        thread: Thread<'rcu>,
+        rcu: &'rcu rcu::Guard,
+    ) -> Self {
         if !process.is_exiting() {
             return Self::Alive;
         }
-        if let Some(tracer) = thread.tracer().filter(|_| thread.is_stopped_by_tracer()) {
+        if let Some(tracer) = thread.tracer(rcu).filter(|_| thread.is_stopped_by_tracer()) {
             return Self::PtraceStop(Culprit::new(tracer));
         }
         if thread.is_frozen() {
-            return Self::Frozen(thread.freezer_path());
+            return Self::Frozen(thread.freezer_path(rcu));
         }
         if thread.is_running() {
             return Self::Running(if process.is_alive() {

@@ -10,17 +10,12 @@
 //! C headers: [`include/linux/pid_namespace.h`](srctree/include/linux/pid_namespace.h) and
 //! [`include/linux/pid.h`](srctree/include/linux/pid.h)
 
-use core::marker::PhantomData;
 use kernel::{
     bindings,
     pid_namespace::PidNamespace,
     prelude::*,
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         rcu, //
     },
     task::{
@@ -32,10 +27,12 @@ use kernel::{
 use crate::{
     module_parameters,
     preemption,
-    process::{
-        self,
-        Process, //
-    }, //
+    process::Process,
+    racy::{
+        read_once,
+        Racy, //
+    },
+    thread::Thread, //
 };
 
 /// The PID of the child reaper in its own namespace (`is_child_reaper()`).
@@ -72,8 +69,8 @@ pub(crate) struct Pidns<'a>(&'a PidNamespace);
 impl<'a> Pidns<'a> {
     /// The root PID namespace.
     pub(crate) fn root() -> Pidns<'static> {
-        // SAFETY: `init_pid_ns` is a static of the kernel's own, and never goes away.
-        unsafe { Pidns::from_raw(&raw mut bindings::init_pid_ns) }
+        // SAFETY: It is a static of vmlinux (`kernel/pid.c`), and never goes away.
+        Pidns::new(unsafe { Racy::new(&raw mut bindings::init_pid_ns) })
     }
 
     /// The PID namespace that a task in the middle of `do_exit()` is the child reaper of; `None`
@@ -84,12 +81,17 @@ impl<'a> Pidns<'a> {
         (!ns.is_root() && task.tgid_nr_ns(Some(ns.0)) == CHILD_REAPER).then_some(ns)
     }
 
-    /// # Safety
-    ///
-    /// `ns` must point to a PID namespace that stays for `'a`.
-    pub(crate) unsafe fn from_raw(ns: *const bindings::pid_namespace) -> Self {
-        // SAFETY: By this function's contract.
-        Self(unsafe { PidNamespace::from_ptr(ns) })
+    #[inline]
+    pub(crate) fn new(ns: Racy<'a, bindings::pid_namespace>) -> Self {
+        // SAFETY: It stays for `'a` by the invariant of `Racy`.
+        Self(unsafe { PidNamespace::from_ptr(ns.as_ptr()) })
+    }
+
+    /// The same for [`read_once!`].
+    #[inline]
+    fn racy(self) -> Racy<'a, bindings::pid_namespace> {
+        // SAFETY: The pointer is that of a reference that lives for `'a`.
+        unsafe { Racy::new(self.0.as_ptr()) }
     }
 
     /// Whether it is the namespace that the system began with, which is never dead.
@@ -99,21 +101,26 @@ impl<'a> Pidns<'a> {
 
     /// The number that `/proc/PID/ns/pid` shows.
     pub(crate) fn inum(self) -> u32 {
-        // SAFETY: `inum` is set in `create_pid_namespace()` and does not change.
-        unsafe { (*self.0.as_ptr()).ns.inum }
+        read_once!(self.racy(), ns.inum)
     }
 
     /// How many namespaces are above this one.
     pub(crate) fn level(self) -> usize {
-        // SAFETY: `level` is set in `create_pid_namespace()` and does not change.
-        unsafe { (*self.0.as_ptr()).level as usize }
+        read_once!(self.racy(), level) as usize
     }
 
     /// The namespace this one was made in; `None` for the root namespace.
     fn parent(self) -> Option<Self> {
-        // SAFETY: `parent` is set in `create_pid_namespace()` and does not change. A namespace
-        // holds a reference to its parent, which therefore stays for as long as it does itself.
-        (!self.is_root()).then(|| unsafe { Self::from_raw((*self.0.as_ptr()).parent) })
+        if self.is_root() {
+            return None;
+        }
+
+        let parent = read_once!(self.racy(), parent);
+        // SAFETY: All but the root have one, set by `create_pid_namespace()`, and it does not
+        // change. A namespace holds a reference to it until it is destroyed itself, and both are
+        // freed by `call_rcu()`, the parent last (`destroy_pid_namespace_work()`): whatever keeps
+        // this one for `'a`, a reference or RCU, keeps that one too.
+        Some(Self::new(unsafe { Racy::new(parent) }))
     }
 
     /// This namespace, the one it was made in, and so on up to the root.
@@ -155,8 +162,7 @@ impl<'a> Pidns<'a> {
 
     /// How `reboot()` in this namespace wants its init to have ended, if it was called.
     pub(crate) fn reboot_ending(self) -> Option<i32> {
-        // SAFETY: The namespace is valid. The field is an `int` that is written once.
-        let code = unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).reboot) }.load(Relaxed);
+        let code = read_once!(self.racy(), reboot);
 
         (code != 0).then_some(code)
     }
@@ -177,9 +183,7 @@ impl<'a> Pidns<'a> {
     }
 
     fn pid_allocated(self) -> u32 {
-        // SAFETY: The namespace is valid. The field is an `unsigned int` that is written under
-        // `pidmap_lock`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).pid_allocated) }.load(Relaxed)
+        read_once!(self.racy(), pid_allocated)
     }
 
     /// Whether this namespace has died, whatever is above it.
@@ -193,25 +197,25 @@ impl<'a> Pidns<'a> {
             return false;
         }
 
-        let reaper = self.child_reaper();
+        let reaper = read_once!(self.racy(), child_reaper);
         if reaper.is_null() {
             return false;
         }
 
-        // SAFETY: `PIDNS_ADDING` was seen set above, in the same RCU read-side critical section.
-        // `zap_pid_ns_processes()` clears it before init is released, and its `task_struct` is
-        // freed a grace period after that (`put_task_struct_rcu_user()`); the same goes for a
-        // thread of init that was the reaper until `find_child_reaper()` replaced it. A grace
-        // period that had ended before this section began would have shown the bit cleared, or the
-        // pointer replaced. A task keeps its `signal_struct` until it is freed.
-        unsafe { process::live((*reaper).signal) == 0 }
+        // SAFETY: It is there until RCU is released. `PIDNS_ADDING` was seen set above, in the same
+        // read-side critical section, and init clears it in `zap_pid_ns_processes()`, before it is
+        // released; its `task_struct` is freed a grace period after that
+        // (`put_task_struct_rcu_user()`). So is that of a thread of init that was the reaper until
+        // it died and `find_child_reaper()` replaced it, as before an `exec()` by another one,
+        // where `de_thread()` waits for the leader to have died. A grace period that had ended
+        // before this section began would have shown the bit cleared, or the pointer replaced.
+        let reaper = unsafe { Thread::from_raw(reaper) };
+        read_once!(reaper.signal(), live.counter) == 0
     }
 
-    /// The child reaper; null as long as there was none, and dangling when it has been released.
-    fn child_reaper(self) -> *mut bindings::task_struct {
-        // SAFETY: The namespace is valid. The field is a pointer that is written with
-        // `WRITE_ONCE()`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).child_reaper) }.load(Relaxed)
+    /// Whether there is no init yet. (Once it has been released, there is a dangling pointer to it.)
+    fn is_unborn(self) -> bool {
+        read_once!(self.racy(), child_reaper).is_null()
     }
 
     /// Whether a caller could have a PID here, were the namespace alive, or the PIDs that it asks
@@ -244,9 +248,7 @@ impl<'a> Pidns<'a> {
         for ns in self.lineage() {
             match set_tid.next() {
                 Some(&tid) if ns.is_taken(tid) => return Err(EEXIST),
-                Some(&tid) if tid != CHILD_REAPER && ns.child_reaper().is_null() => {
-                    return Err(EINVAL)
-                }
+                Some(&tid) if tid != CHILD_REAPER && ns.is_unborn() => return Err(EINVAL),
                 None if ns.is_full() => return Err(EAGAIN),
                 _ => (),
             }
@@ -257,8 +259,7 @@ impl<'a> Pidns<'a> {
 
     /// The first PID that cannot be had here.
     fn pid_max(self) -> Pid {
-        // SAFETY: The namespace is valid. The field is an `int` that is written by sysctl.
-        unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).pid_max) }.load(Relaxed)
+        read_once!(self.racy(), pid_max)
     }
 
     /// Whether the caller may choose PIDs here, as `checkpoint_restore_ns_capable()` has it.
@@ -272,9 +273,12 @@ impl<'a> Pidns<'a> {
     }
 
     fn is_caller_capable(self, cap: u32) -> bool {
+        let user_ns = read_once!(self.racy(), user_ns);
+
         // SAFETY: A PID namespace holds a reference to its user namespace from
-        // `create_pid_namespace()` on.
-        unsafe { bindings::ns_capable((*self.0.as_ptr()).user_ns, cap as c_int) }
+        // `create_pid_namespace()` to `delayed_free_pidns()`. It may be asked under RCU, as
+        // `__ptrace_may_access()` does.
+        unsafe { bindings::ns_capable(user_ns, cap as c_int) }
     }
 
     /// Whether all PIDs are in use that `alloc_pid()` would choose from.
@@ -284,10 +288,7 @@ impl<'a> Pidns<'a> {
             return false;
         }
 
-        // SAFETY: The namespace is valid. The field is an `unsigned int` that is written under
-        // `pidmap_lock`.
-        let next = unsafe { Atomic::from_ptr(&raw mut (*self.0.as_ptr()).idr.idr_next) };
-        let mut nr = match next.load(Relaxed) {
+        let mut nr = match read_once!(self.racy(), idr.idr_next) {
             // Once round, the lowest ones are not given out again.
             next if next > bindings::RESERVED_PIDS => bindings::RESERVED_PIDS as Pid,
             _ => CHILD_REAPER,
@@ -296,9 +297,9 @@ impl<'a> Pidns<'a> {
         // Up to the first gap, which is rarely far.
         while nr < self.pid_max() {
             let rcu = rcu::read_lock();
-            match self.find_ge_pid(nr, &rcu) {
-                Some(pid) if pid.nr_in(self) == nr => nr += 1,
-                _ => return false,
+            match self.find_pid(nr, &rcu) {
+                Some(_) => nr += 1,
+                None => return false,
             }
         }
         true
@@ -306,10 +307,7 @@ impl<'a> Pidns<'a> {
 
     /// Whether a PID is in use here.
     fn is_taken(self, nr: Pid) -> bool {
-        let _rcu = rcu::read_lock();
-
-        // SAFETY: The namespace is valid, and `find_pid_ns()` wants RCU, which is held.
-        !unsafe { bindings::find_pid_ns(nr, self.0.as_ptr()) }.is_null()
+        self.find_pid(nr, &rcu::read_lock()).is_some()
     }
 
     /// Calls `visit` for each process that has a PID here, this namespace's init left out: those
@@ -322,20 +320,24 @@ impl<'a> Pidns<'a> {
     /// Whom `visit` wakes up is not to take its place at once: where a thousand are killed, each
     /// would die in the middle of the walk, and all of them were kept waiting for each other.
     pub(crate) fn for_each_member(self, mut visit: impl FnMut(Process<'_>)) {
-        self.walk(preemption::disable, |pid| {
-            if let Some(process) = pid.process() {
+        self.walk(preemption::disable, |pid, rcu| {
+            if let Some(process) = pid.process(rcu) {
                 visit(process);
             }
         });
     }
 
     /// The same for each PID but that of init, whatever it is in use for; and with preemption.
-    pub(crate) fn for_each_pid(self, visit: impl FnMut(PidRef<'_>)) {
+    pub(crate) fn for_each_pid(self, visit: impl for<'rcu> FnMut(PidRef<'rcu>, &'rcu rcu::Guard)) {
         self.walk(|| (), visit);
     }
 
     /// Calls `visit` for each PID but that of init, and `hold` for each slice of them.
-    fn walk<Held>(self, hold: impl Fn() -> Held, mut visit: impl FnMut(PidRef<'_>)) {
+    fn walk<Held>(
+        self,
+        hold: impl Fn() -> Held,
+        mut visit: impl for<'rcu> FnMut(PidRef<'rcu>, &'rcu rcu::Guard),
+    ) {
         let mut nr = CHILD_REAPER + 1;
 
         loop {
@@ -346,107 +348,89 @@ impl<'a> Pidns<'a> {
                     return;
                 };
                 nr = pid.nr_in(self) + 1;
-                visit(pid);
+                visit(pid, &rcu);
             }
         }
     }
 
+    /// The PID that has a number here.
+    pub(crate) fn find_pid<'rcu>(self, nr: Pid, _rcu: &'rcu rcu::Guard) -> Option<PidRef<'rcu>> {
+        // SAFETY: The namespace is valid. `find_pid_ns()` wants RCU (`idr_find()`), and so does
+        // what it finds: a PID in the IDR is freed a grace period after it has left it
+        // (`free_pid()`).
+        unsafe { PidRef::from_raw(bindings::find_pid_ns(nr, self.0.as_ptr())) }
+    }
+
     /// The first PID in use here that is not less than `nr`.
     fn find_ge_pid<'rcu>(self, nr: Pid, _rcu: &'rcu rcu::Guard) -> Option<PidRef<'rcu>> {
-        // SAFETY: The namespace is valid, and `find_ge_pid()` wants RCU, which is held.
-        let pid = unsafe { bindings::find_ge_pid(nr, self.0.as_ptr()) };
-
-        (!pid.is_null()).then_some(PidRef {
-            pid,
-            _rcu: PhantomData,
-        })
+        // SAFETY: As in `find_pid()`. (A PID that `alloc_pid()` has not yet put in is null there,
+        // and `idr_get_next()` goes on to the next.)
+        unsafe { PidRef::from_raw(bindings::find_ge_pid(nr, self.0.as_ptr())) }
     }
 }
 
-/// A `struct pid`, seen under RCU.
-///
-/// # Invariants
-///
-/// `pid` is valid for `'rcu`.
+/// A `struct pid` that stays for `'a`: one seen under RCU, or that of a task which holds it.
 #[derive(Clone, Copy)]
-pub(crate) struct PidRef<'rcu> {
-    pid: *mut bindings::pid,
-    _rcu: PhantomData<&'rcu rcu::Guard>,
-}
+pub(crate) struct PidRef<'a>(Racy<'a, bindings::pid>);
 
-impl<'rcu> PidRef<'rcu> {
-    /// The process that has this PID in the root namespace.
-    pub(crate) fn find(nr: Pid, _rcu: &'rcu rcu::Guard) -> Option<Self> {
-        // SAFETY: The root namespace is valid for ever, and `find_pid_ns()` wants RCU, which is
-        // held.
-        let pid = unsafe { bindings::find_pid_ns(nr, &raw mut bindings::init_pid_ns) };
-
-        // INVARIANT: Found under RCU, it is valid until that is released.
-        (!pid.is_null()).then_some(Self {
-            pid,
-            _rcu: PhantomData,
-        })
-    }
-
-    /// The PID that a task has.
-    ///
+impl<'a> PidRef<'a> {
     /// # Safety
     ///
-    /// `pid` must be valid for `'rcu`.
-    pub(crate) unsafe fn from_raw(pid: *mut bindings::pid) -> Self {
-        // INVARIANT: By this function's contract.
-        Self {
-            pid,
-            _rcu: PhantomData,
-        }
+    /// `pid` must be null, or not be freed for `'a`.
+    pub(crate) unsafe fn from_raw(pid: *mut bindings::pid) -> Option<Self> {
+        // SAFETY: By this function's contract.
+        (!pid.is_null()).then(|| Self(unsafe { Racy::new(pid) }))
     }
 
     pub(crate) fn as_ptr(self) -> *mut bindings::pid {
-        self.pid
+        self.0.as_ptr()
     }
 
     /// The namespace deepest down in which it is one.
-    pub(crate) fn pidns(self) -> Pidns<'rcu> {
-        // SAFETY: By the type's invariant. `numbers` has `level + 1` elements (`alloc_pid()`), and
-        // a PID holds a reference to its namespace until it is freed.
-        unsafe {
-            let numbers: *const bindings::upid = (&raw const (*self.pid).numbers).cast();
-            Pidns::from_raw((*numbers.add((*self.pid).level as usize)).ns)
-        }
+    pub(crate) fn pidns(self) -> Pidns<'a> {
+        let level = read_once!(self.0, level) as usize;
+
+        // SAFETY: `numbers` has `level + 1` elements, all set before the PID can be found
+        // (`alloc_pid()`), and none of it changes. A PID holds a reference to its namespace, and
+        // drops it when it is freed (`put_pid()`).
+        Pidns::new(unsafe {
+            let numbers: *const bindings::upid = (&raw const (*self.as_ptr()).numbers).cast();
+            Racy::new((*numbers.add(level)).ns)
+        })
     }
 
     /// The number it has in `ns`; 0 if it has none.
     pub(crate) fn nr_in(self, ns: Pidns<'_>) -> Pid {
-        // SAFETY: Both are valid.
-        unsafe { bindings::pid_nr_ns(self.pid, ns.0.as_ptr()) }
+        // SAFETY: Both are there, and `pid_nr_ns()` reads what does not change.
+        unsafe { bindings::pid_nr_ns(self.as_ptr(), ns.0.as_ptr()) }
+    }
+
+    /// The task that is first among those which use it as `kind`.
+    fn task(self, kind: bindings::pid_type, _rcu: &'a rcu::Guard) -> Option<Thread<'a>> {
+        // SAFETY: The PID is there, and `pid_task()` wants RCU.
+        let task = unsafe { bindings::pid_task(self.as_ptr(), kind) };
+
+        // SAFETY: RCU is held for `'a`, and a task is freed a grace period after `release_task()`
+        // has taken it off the list that it was found in.
+        (!task.is_null()).then(|| unsafe { Thread::from_raw(task) })
     }
 
     /// The process whose thread group leader it belongs to.
-    pub(crate) fn process(self) -> Option<Process<'rcu>> {
-        // SAFETY: The PID is valid, and `pid_task()` wants RCU, which is held for `'rcu`.
-        let leader = unsafe { bindings::pid_task(self.pid, bindings::pid_type_PIDTYPE_TGID) };
+    pub(crate) fn process(self, rcu: &'a rcu::Guard) -> Option<Process<'a>> {
+        let leader = self.task(bindings::pid_type_PIDTYPE_TGID, rcu)?;
 
-        // SAFETY: Found under RCU, both are valid until that is released.
-        (!leader.is_null()).then(|| unsafe { Process::from_raw(self, leader) })
+        Some(Process::new(self, leader))
     }
 
     /// A process in the process group that it is the number of, if it is that of no task any more.
-    pub(crate) fn group_member(self) -> Option<Process<'rcu>> {
-        // SAFETY: The PID is valid, and `pid_task()` wants RCU, which is held for `'rcu`.
-        let task = |kind| unsafe { bindings::pid_task(self.pid, kind) };
+    pub(crate) fn group_member(self, rcu: &'a rcu::Guard) -> Option<Process<'a>> {
+        let member = self.task(bindings::pid_type_PIDTYPE_PGID, rcu)?;
 
-        let member = task(bindings::pid_type_PIDTYPE_PGID);
-        if member.is_null() || !task(bindings::pid_type_PIDTYPE_PID).is_null() {
+        if self.task(bindings::pid_type_PIDTYPE_PID, rcu).is_some() {
             return None;
         }
-
-        // SAFETY: Found under RCU, it is valid until that is released. It leads its thread group,
-        // as all do that are in that list; its own PID is null once it has been reaped, and is
-        // freed a grace period after that.
-        unsafe {
-            let pid = (&raw const (*member).thread_pid).read_volatile();
-            (!pid.is_null()).then(|| Process::from_raw(Self::from_raw(pid), member))
-        }
+        // All in that list lead their thread groups.
+        Process::led_by(member)
     }
 }
 

@@ -20,8 +20,8 @@
 //!   those who want no more than numbers.
 //!
 //! All of that is safe code. It stands on [`pidns`], [`process`] and [`thread`], a view of what the
-//! kernel has, and on [`hooks`], the ways to be called by it; [`published`], [`limit`] and [`text`]
-//! are tools.
+//! kernel has, and on [`hooks`], the ways to be called by it; [`published`], [`racy`], [`limit`] and
+//! [`text`] are tools.
 //!
 //! Enforcement keeps no state about any namespace: whether it is dead is read off the namespace
 //! itself, each time it matters. The ledger decides nothing.
@@ -45,6 +45,7 @@ mod pidns;
 mod preemption;
 mod process;
 mod published;
+mod racy;
 mod reaper;
 mod refusal;
 mod stall;

@@ -6,8 +6,9 @@
 
 use kernel::types::NotThreadSafe;
 
-extern "C" {
-    fn pidns_guard_preempt_disable();
+unsafe extern "C" {
+    // It may be called from any context, and nests.
+    safe fn pidns_guard_preempt_disable();
     fn pidns_guard_preempt_enable();
 }
 
@@ -21,8 +22,7 @@ pub(crate) struct Disabled(NotThreadSafe);
 
 /// Keeps the CPU for the caller.
 pub(crate) fn disable() -> Disabled {
-    // SAFETY: It may be called from any context, and nests.
-    unsafe { pidns_guard_preempt_disable() };
+    pidns_guard_preempt_disable();
 
     // INVARIANT: Called just now.
     Disabled(NotThreadSafe)

@@ -12,13 +12,7 @@ use core::ptr;
 use kernel::{
     bindings,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        rcu, //
-    },
+    sync::rcu,
     task::{
         CurrentTask,
         Pid, //
@@ -30,11 +24,16 @@ use crate::{
         PidRef,
         Pidns, //
     },
+    racy::{
+        read_once,
+        Racy, //
+    },
     thread::Thread, //
 };
 
-extern "C" {
-    fn pidns_guard_ignore_sigchld();
+unsafe extern "C" {
+    // It changes what the caller itself does at a signal, under its `siglock`.
+    safe fn pidns_guard_ignore_sigchld();
 }
 
 /// What tells a process from all others, before it and after it.
@@ -46,54 +45,41 @@ pub(crate) struct ProcessId {
     pub(crate) started: u64,
 }
 
-/// A process, seen under RCU or before it runs.
+/// A process, known by the leader of its thread group and by its PID: seen under RCU, before it
+/// runs, or by itself.
 ///
-/// # Invariants
-///
-/// `leader` is valid for `'a`, and `pid` is its PID.
+/// In the moment of a `de_thread()` the leader may be the one that is giving way.
 #[derive(Clone, Copy)]
 pub(crate) struct Process<'a> {
     pid: PidRef<'a>,
-    leader: *mut bindings::task_struct,
+    leader: Thread<'a>,
 }
 
 impl<'a> Process<'a> {
-    /// # Safety
-    ///
-    /// `leader` must be valid for `'a`, and lead the thread group whose PID `pid` is.
-    pub(crate) unsafe fn from_raw(pid: PidRef<'a>, leader: *mut bindings::task_struct) -> Self {
-        // INVARIANT: By this function's contract.
+    pub(crate) fn new(pid: PidRef<'a>, leader: Thread<'a>) -> Self {
         Self { pid, leader }
     }
 
-    /// The process that a new task leads; `None` if it is a thread of another one.
-    ///
-    /// # Safety
-    ///
-    /// `task` must point to a task that cannot be released for `'a`, as one that has not been woken
-    /// for the first time.
-    pub(crate) unsafe fn led_by(task: *mut bindings::task_struct) -> Option<Self> {
-        // SAFETY: By this function's contract; `group_leader` and `thread_pid` of a task that has
-        // not run do not change (`de_thread()` wants it to run).
-        let (leader, pid) = unsafe { ((*task).group_leader, (*task).thread_pid) };
+    /// The process that a task leads; `None` if it is a thread of another one, or has been reaped.
+    pub(crate) fn led_by(task: Thread<'a>) -> Option<Self> {
+        let pid = task.is_leader().then(|| task.pid_ref())??;
 
-        // SAFETY: A task holds its PID until it is released.
-        ptr::eq(leader, task).then(|| unsafe { Self::from_raw(PidRef::from_raw(pid), leader) })
+        Some(Self::new(pid, task))
     }
 
     /// The process that the caller is a thread of.
-    pub(crate) fn of(task: &'a CurrentTask) -> Self {
-        let leader = task.group_leader().as_ptr();
-
-        // SAFETY: A thread that runs keeps the leader of its group, and with it the PID: neither
-        // is released before the last thread is.
-        unsafe { Self::from_raw(PidRef::from_raw((*leader).thread_pid), leader) }
+    pub(crate) fn of(task: &'a CurrentTask) -> Option<Self> {
+        // SAFETY: Neither freed nor released as long as one of its threads runs, as the caller
+        // does: a leader is not reaped before the last of the others is (`delay_group_leader()`),
+        // and gives way to another one when all but that are gone (`de_thread()`).
+        Self::led_by(unsafe { Thread::from_raw(task.group_leader().as_ptr()) })
     }
 
     /// The process of that name, if it has not been released.
     pub(crate) fn find(id: ProcessId, rcu: &'a rcu::Guard) -> Option<Self> {
-        PidRef::find(id.pid, rcu)?
-            .process()
+        Pidns::root()
+            .find_pid(id.pid, rcu)?
+            .process(rcu)
             .filter(|process| process.id() == id)
     }
 
@@ -101,8 +87,7 @@ impl<'a> Process<'a> {
     pub(crate) fn id(self) -> ProcessId {
         ProcessId {
             pid: self.leader().pid(),
-            // SAFETY: By the type's invariant; the field does not change but in `de_thread()`.
-            started: unsafe { (*self.leader).start_time },
+            started: self.leader().started(),
         }
     }
 
@@ -118,15 +103,14 @@ impl<'a> Process<'a> {
 
     /// The first of its threads.
     pub(crate) fn leader(self) -> Thread<'a> {
-        // SAFETY: By the type's invariant.
-        unsafe { Thread::from_raw(self.leader) }
+        self.leader
     }
 
     /// Sends SIGKILL to the whole process, whatever it blocks or ignores, and be it the init of a
     /// PID namespace. Returns whether it was not on its way out by itself.
     ///
     /// Takes the process's `siglock` for the length of the delivery. May be called from any
-    /// context.
+    /// context in which a spin lock may be taken with interrupts off.
     pub(crate) fn kill(self) -> bool {
         const SIGKILL: c_int = bindings::SIGKILL as c_int;
         const PRIVILEGED: c_int = 1;
@@ -140,7 +124,8 @@ impl<'a> Process<'a> {
         // The signal is sent all the same: a process that dumps core is exiting too, and may be at
         // it for ever. `prepare_signal()` drops the signal where it is of no use.
         //
-        // SAFETY: The PID is valid by the type's invariant.
+        // SAFETY: The PID is there. `kill_pid_info_type()` takes RCU, and as many tries as it needs
+        // to meet the leader that `de_thread()` has put in the place of another.
         let err = unsafe { bindings::kill_pid(self.pid.as_ptr(), SIGKILL, PRIVILEGED) };
 
         err == 0 && !was_exiting
@@ -149,44 +134,38 @@ impl<'a> Process<'a> {
     /// Whether one of its threads has not yet come to the point in `do_exit()` where there is no
     /// way back.
     pub(crate) fn is_alive(self) -> bool {
-        // SAFETY: By the type's invariant.
-        unsafe { live(self.signal()) > 0 }
+        read_once!(self.leader.signal(), live.counter) > 0
     }
 
     /// Whether all of its threads have been told to exit.
     pub(crate) fn is_exiting(self) -> bool {
-        // SAFETY: By the type's invariant. The field is an `unsigned int` that is written under
-        // `siglock`.
-        let flags = unsafe { Atomic::from_ptr(&raw mut (*self.signal()).flags) };
-
-        flags.load(Relaxed) & bindings::SIGNAL_GROUP_EXIT != 0
+        read_once!(self.leader.signal(), flags) & bindings::SIGNAL_GROUP_EXIT != 0
     }
 
     /// How it ends, as `wait()` encodes it, once [`is_exiting()`](Self::is_exiting).
     pub(crate) fn exit_code(self) -> i32 {
-        // SAFETY: By the type's invariant. The field is an `int` that is written under `siglock`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.signal()).group_exit_code) }.load(Relaxed)
+        read_once!(self.leader.signal(), group_exit_code)
     }
 
     /// How many pages of memory it had at most, once all of its threads have come to their end.
     pub(crate) fn peak_pages(self) -> usize {
-        // SAFETY: By the type's invariant. The field is an `unsigned long` that the last thread
-        // writes in `do_exit()`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.signal()).maxrss) }.load(Relaxed)
+        read_once!(self.leader.signal(), maxrss)
     }
 
     /// Its threads that have not been released.
-    pub(crate) fn threads(self) -> impl Iterator<Item = Thread<'a>> {
-        // SAFETY: By the type's invariant.
-        let head = unsafe { &raw mut (*self.signal()).thread_head };
+    pub(crate) fn threads(self, _rcu: &'a rcu::Guard) -> impl Iterator<Item = Thread<'a>> {
+        // SAFETY: The head of the list is a field of its `signal_struct`.
+        let head = unsafe { &raw mut (*self.leader.signal().as_ptr()).thread_head };
         let mut node = head;
 
         core::iter::from_fn(move || {
-            // SAFETY: The list is one that is read under RCU (`__for_each_thread()`): a thread is
-            // freed a grace period after it has left the list, and still leads back to it.
-            node = unsafe { Atomic::from_ptr(&raw mut (*node).next) }.load(Relaxed);
+            // SAFETY: RCU is held for `'a`, under which this list may be walked
+            // (`__for_each_thread()`): a thread that has left it still leads on to one that was
+            // there then (`list_del_rcu()`), or to the head, and is freed a grace period later.
+            node = read_once!(unsafe { Racy::new(node) }, next);
 
-            // SAFETY: All nodes but the head are the `thread_node` of a task.
+            // SAFETY: All nodes but the head are the `thread_node` of a task, for which the same
+            // goes.
             (!ptr::eq(node, head)).then(|| unsafe {
                 Thread::from_raw(kernel::container_of!(
                     node,
@@ -196,12 +175,6 @@ impl<'a> Process<'a> {
             })
         })
     }
-
-    /// A task keeps its `signal_struct` until it is freed.
-    fn signal(self) -> *mut bindings::signal_struct {
-        // SAFETY: By the type's invariant.
-        unsafe { (*self.leader).signal }
-    }
 }
 
 /// Lets the children of the caller, who is about to exit, go without a word to it: none of them
@@ -209,16 +182,5 @@ impl<'a> Process<'a> {
 ///
 /// Takes the caller's `siglock`. May be called from process context.
 pub(crate) fn ignore_children(_caller: &CurrentTask) {
-    // SAFETY: It is called by a task for itself, with interrupts on.
-    unsafe { pidns_guard_ignore_sigchld() };
-}
-
-/// How many threads of a thread group are alive.
-///
-/// # Safety
-///
-/// `signal` must be valid.
-pub(crate) unsafe fn live(signal: *mut bindings::signal_struct) -> i32 {
-    // SAFETY: By this function's contract. `live` is an `atomic_t`.
-    unsafe { Atomic::from_ptr(&raw mut (*signal).live.counter) }.load(Relaxed)
+    pidns_guard_ignore_sigchld();
 }

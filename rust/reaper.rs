@@ -77,7 +77,9 @@ impl OnExit for Exits {
         let Some(ns) = Pidns::reaped_by(task) else {
             return;
         };
-        note_death(ns, Process::of(task));
+        if let Some(init) = Process::of(task) {
+            note_death(ns, init);
+        }
         if module_parameters::kill.value() && matches!(Death::configured(), Death::OfLastThread) {
             // As in `zap_pid_ns_processes()`, which otherwise has to reap them one by one.
             process::ignore_children(task);

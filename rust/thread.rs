@@ -7,27 +7,28 @@
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
-use core::marker::PhantomData;
+use core::ptr;
 use kernel::{
     bindings,
     fmt,
     prelude::*,
-    sync::{
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
-        rcu, //
-    },
+    sync::rcu,
     task::{
         CurrentTask,
         Pid, //
     }, //
 };
 
-use crate::text::{
-    self,
-    Comm, //
+use crate::{
+    pidns::PidRef,
+    racy::{
+        read_once,
+        Racy, //
+    },
+    text::{
+        self,
+        Comm, //
+    }, //
 };
 
 // Depending on the configuration, structures that the pointers lead to are empty in C.
@@ -41,65 +42,87 @@ extern "C" {
     ) -> c_int;
 }
 
-/// A thread, seen under RCU.
+/// A thread, seen under RCU, before it runs, or by itself.
 ///
 /// # Invariants
 ///
-/// `task` is valid for `'a`.
+/// RCU is held for `'a`, or the task is not released (`release_task()`) for `'a`.
 #[derive(Clone, Copy)]
-pub(crate) struct Thread<'a> {
-    task: *mut bindings::task_struct,
-    _rcu: PhantomData<&'a rcu::Guard>,
-}
+pub(crate) struct Thread<'a>(Racy<'a, bindings::task_struct>);
 
 impl<'a> Thread<'a> {
     /// # Safety
     ///
-    /// `task` must be valid for `'a`.
+    /// `task` must point to a task that is not freed for `'a`; and RCU must be held for `'a`, or the
+    /// task not be released for `'a`.
     pub(crate) unsafe fn from_raw(task: *mut bindings::task_struct) -> Self {
         // INVARIANT: By this function's contract.
-        Self {
-            task,
-            _rcu: PhantomData,
-        }
+        // SAFETY: As above.
+        Self(unsafe { Racy::new(task) })
     }
 
     /// The thread that calls.
     pub(crate) fn of(task: &'a CurrentTask) -> Self {
-        // SAFETY: It stays for as long as it runs.
+        // SAFETY: It is not released before its last `schedule()`.
         unsafe { Self::from_raw(task.as_ptr()) }
+    }
+
+    /// What its thread group has in common.
+    pub(crate) fn signal(self) -> Racy<'a, bindings::signal_struct> {
+        let signal = read_once!(self.0, signal);
+
+        // SAFETY: A task has had one since before it could be found (`copy_signal()`), always the
+        // same, and keeps it until it is freed itself (`__put_task_struct()`).
+        unsafe { Racy::new(signal) }
+    }
+
+    /// Whether it leads its thread group.
+    pub(crate) fn is_leader(self) -> bool {
+        ptr::eq(read_once!(self.0, group_leader), self.0.as_ptr())
+    }
+
+    /// Its PID; `None` if it has been released.
+    pub(crate) fn pid_ref(self) -> Option<PidRef<'a>> {
+        let pid = read_once!(self.0, thread_pid);
+
+        // SAFETY: It is null when the task has been released (`__unhash_process()`), and the PID is
+        // freed a grace period after that (`free_pid()`); `de_thread()` may put another one in its
+        // place, of which the same is true.
+        unsafe { PidRef::from_raw(pid) }
     }
 
     /// Its number in the root namespace.
     pub(crate) fn pid(self) -> Pid {
-        // SAFETY: By the type's invariant; the field changes in `de_thread()` only.
-        unsafe { (*self.task).pid }
+        read_once!(self.0, pid)
     }
 
     /// The number of its process in the root namespace.
     pub(crate) fn tgid(self) -> Pid {
-        // SAFETY: By the type's invariant; the field does not change.
-        unsafe { (*self.task).tgid }
+        read_once!(self.0, tgid)
+    }
+
+    /// When it was started, in nanoseconds of `CLOCK_MONOTONIC`; or, in `de_thread()`, the one
+    /// whose place it takes.
+    pub(crate) fn started(self) -> u64 {
+        read_once!(self.0, start_time)
     }
 
     /// Its name. It may be in the middle of changing it.
     pub(crate) fn comm(self) -> Comm {
-        // SAFETY: By the type's invariant. Any byte is as good as any other.
+        // SAFETY: The task is there, and with it its name. Any byte is as good as any other.
         Comm::new(unsafe {
-            (&raw const (*self.task).comm)
+            (&raw const (*self.0.as_ptr()).comm)
                 .cast::<[u8; 16]>()
                 .read_volatile()
         })
     }
 
     fn exit_state(self) -> u32 {
-        // SAFETY: By the type's invariant. The field is an `int`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.task).exit_state) }.load(Relaxed) as u32
+        read_once!(self.0, exit_state) as u32
     }
 
     fn state(self) -> u32 {
-        // SAFETY: By the type's invariant. The field is an `unsigned int`.
-        unsafe { Atomic::from_ptr(&raw mut (*self.task).__state) }.load(Relaxed)
+        read_once!(self.0, __state)
     }
 
     /// Whether it is dead, reaped or not.
@@ -146,28 +169,28 @@ impl<'a> Thread<'a> {
     }
 
     /// Who traces it.
-    pub(crate) fn tracer(self) -> Option<Self> {
-        // SAFETY: By the type's invariant. `ptrace` is an `unsigned int`, and 0 for one who is not
-        // traced.
-        let traced = unsafe { Atomic::from_ptr(&raw mut (*self.task).ptrace) }.load(Relaxed) != 0;
-
-        // SAFETY: As below.
-        traced.then(|| unsafe { Self::from_raw((&raw const (*self.task).parent).read_volatile()) })
+    pub(crate) fn tracer(self, rcu: &'a rcu::Guard) -> Option<Self> {
+        // It is 0 for one who is not traced.
+        (read_once!(self.0, ptrace) != 0).then(|| Self::relative(read_once!(self.0, parent), rcu))
     }
 
     /// Whose child it is.
-    pub(crate) fn parent(self) -> Self {
-        // SAFETY: By the type's invariant. The field is a pointer to a task which is freed a grace
-        // period after it was replaced there (`forget_original_parent()`).
-        unsafe { Self::from_raw((&raw const (*self.task).real_parent).read_volatile()) }
+    pub(crate) fn parent(self, rcu: &'a rcu::Guard) -> Self {
+        Self::relative(read_once!(self.0, real_parent), rcu)
+    }
+
+    /// What `parent` or `real_parent` leads to.
+    fn relative(task: *mut bindings::task_struct, _rcu: &'a rcu::Guard) -> Self {
+        // SAFETY: All tasks have both. RCU is held for `'a`, and before a task is released,
+        // `forget_original_parent()` and `__ptrace_unlink()` put another one in its place with all
+        // of its children and tracees, but for those who have been released before it: with RCU
+        // held since before that, it is not freed either.
+        unsafe { Self::from_raw(task) }
     }
 
     /// Whether it is the one that writes the core dump of its process.
     pub(crate) fn dumps_core(self) -> bool {
-        // SAFETY: By the type's invariant. The field is an `unsigned int`.
-        let flags = unsafe { Atomic::from_ptr(&raw mut (*self.task).flags) }.load(Relaxed);
-
-        flags & bindings::PF_DUMPCORE != 0
+        read_once!(self.0, flags) & bindings::PF_DUMPCORE != 0
     }
 
     /// Where it sleeps: the function that has called the scheduler, and those that have called it.
@@ -177,10 +200,11 @@ impl<'a> Thread<'a> {
             len: 0,
         };
 
-        // SAFETY: By the type's invariant; the function itself looks whether the stack is there.
+        // SAFETY: The task is there, and the place for that many frames. The function looks itself
+        // whether there is a stack (`try_get_task_stack()`), and bears one that is in use.
         stack.len = unsafe {
             bindings::stack_trace_save_tsk(
-                self.task,
+                self.0.as_ptr(),
                 stack.frames.as_mut_ptr(),
                 Stack::DEPTH as c_uint,
                 0,
@@ -193,19 +217,19 @@ impl<'a> Thread<'a> {
     ///
     /// Takes the task's `alloc_lock`, a spin lock.
     pub(crate) fn fuse_connection(self) -> Option<u32> {
-        // SAFETY: By the type's invariant.
-        let connection = unsafe { pidns_guard_fuse_connection(self.task) };
+        // SAFETY: The task is there, and with it its `alloc_lock`.
+        let connection = unsafe { pidns_guard_fuse_connection(self.0.as_ptr()) };
 
         (connection != 0).then_some(connection)
     }
 
     /// Its cgroup in the hierarchy of the freezer, which is one of cgroup v1.
-    pub(crate) fn freezer_path(self) -> Path {
+    pub(crate) fn freezer_path(self, _rcu: &rcu::Guard) -> Path {
         let mut path = Path([0; Path::LEN]);
 
-        // SAFETY: By the type's invariant, and RCU is held for it; the path is that long. What does
-        // not fit is left out.
-        unsafe { pidns_guard_freezer_path(self.task, path.0.as_mut_ptr().cast(), Path::LEN) };
+        // SAFETY: The task is there, RCU is held, and the path is that long. What does not fit is
+        // left out.
+        unsafe { pidns_guard_freezer_path(self.0.as_ptr(), path.0.as_mut_ptr().cast(), Path::LEN) };
         path
     }
 }

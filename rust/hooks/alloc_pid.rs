@@ -17,7 +17,10 @@ use super::ftrace::{
     Arguments,
     Redirect, //
 };
-use crate::pidns::Pidns;
+use crate::{
+    pidns::Pidns,
+    racy::Racy, //
+};
 
 /// What to do when somebody asks for a PID.
 pub(crate) trait OnAllocPid {
@@ -40,10 +43,12 @@ unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
     const FUNCTION: &'static CStr = c"alloc_pid";
 
     #[inline]
-    unsafe fn wanted(arguments: Arguments<'_>) -> bool {
+    fn wanted(arguments: Arguments<'_, Self>) -> bool {
+        let ns = arguments.get(0) as *mut bindings::pid_namespace;
+
         // SAFETY: The first argument of `alloc_pid()` is the namespace that `copy_process()` found
         // in the new task's `nsproxy`, which holds a reference to it.
-        H::is_refused(unsafe { Pidns::from_raw(arguments.get(0) as *const _) })
+        H::is_refused(Pidns::new(unsafe { Racy::new(ns) }))
     }
 
     fn stand_in() -> *const c_void {
@@ -70,7 +75,7 @@ impl<H: OnAllocPid> AllocPid<H> {
             size => unsafe { core::slice::from_raw_parts(set_tid, size) },
         };
 
-        // SAFETY: By this function's contract.
-        H::refuse(unsafe { Pidns::from_raw(ns) }, set_tid).to_ptr()
+        // SAFETY: As above.
+        H::refuse(Pidns::new(unsafe { Racy::new(ns) }), set_tid).to_ptr()
     }
 }

@@ -15,7 +15,8 @@ use kernel::{
     bindings,
     prelude::*,
     str::CStr,
-    sync::rcu, //
+    sync::rcu,
+    task::CurrentTask, //
 };
 
 use super::{
@@ -25,10 +26,14 @@ use super::{
         Redirect, //
     }, //
 };
-use crate::pidns::Pidns;
+use crate::{
+    pidns::Pidns,
+    racy::Racy, //
+};
 
-extern "C" {
-    fn pidns_guard_fork_flags(flags: *mut c_ulong) -> bool;
+unsafe extern "C" {
+    // It reads the registers on the caller's own stack, whatever is in them.
+    safe fn pidns_guard_fork_flags(flags: &mut c_ulong) -> bool;
 }
 
 /// The flags of a `fork()` that from here on comes to `alloc_pid()`, or fails with `ENOMEM` before
@@ -58,9 +63,11 @@ unsafe impl<H: OnAllocPid> Redirect for DupMmap<H> {
     const FUNCTION: &'static CStr = c"dup_mmap";
 
     #[inline]
-    unsafe fn wanted(_: Arguments<'_>) -> bool {
-        // SAFETY: `copy_mm()` has called, in the context of the task that forks.
-        let (ns, time_ns_changes) = unsafe { of_child() };
+    fn wanted(_: Arguments<'_, Self>) -> bool {
+        let caller = current!();
+        let Some((ns, time_ns_changes)) = of_child(caller) else {
+            return false;
+        };
 
         // `copy_namespaces()` wants a privilege of those who change their time namespace, and
         // `copy_mm()` makes an `ENOMEM` of every error.
@@ -74,36 +81,33 @@ unsafe impl<H: OnAllocPid> Redirect for DupMmap<H> {
 
 impl<H: OnAllocPid> DupMmap<H> {
     /// Stands in for `dup_mmap()`.
-    ///
-    /// # Safety
-    ///
-    /// To be called as `dup_mmap()` is, by `copy_process()`.
-    unsafe extern "C" fn answer(_: *mut bindings::mm_struct, _: *mut bindings::mm_struct) -> c_int {
+    extern "C" fn answer(_: *mut bindings::mm_struct, _: *mut bindings::mm_struct) -> c_int {
         let _rcu = rcu::read_lock();
 
-        // SAFETY: By this function's contract.
-        let (ns, _) = unsafe { of_child() };
-
-        H::refuse(ns, &[]).to_errno()
+        of_child(current!())
+            .map_or(ENOMEM, |(ns, _)| H::refuse(ns, &[]))
+            .to_errno()
     }
 }
 
-/// The PID namespace that the child of the caller is to be born in, and whether its time namespace
-/// is to be another than the caller's.
-///
-/// # Safety
-///
-/// The caller must be in `copy_process()`, for as long as the namespace is used.
+/// The PID namespace that a child of the caller is to be born in, and whether its time namespace
+/// is to be another than the caller's; `None` if the caller has given up its namespaces, as who
+/// exits.
 #[inline]
-unsafe fn of_child<'a>() -> (Pidns<'a>, bool) {
-    // SAFETY: By this function's contract: who forks has its namespaces, and nobody else changes
-    // them meanwhile.
+fn of_child(task: &CurrentTask) -> Option<(Pidns<'_>, bool)> {
+    // SAFETY: It is the caller's own, who alone changes it (`switch_task_namespaces()`,
+    // `exit_nsproxy_namespaces()`), in system calls of which nobody is here; and it holds a
+    // reference to each of the namespaces. One that is there does not change, but for those of the
+    // children, which the caller alone changes too.
     unsafe {
-        let nsproxy = (*bindings::get_current()).nsproxy;
-        (
-            Pidns::from_raw((*nsproxy).pid_ns_for_children),
+        let nsproxy = (*task.as_ptr()).nsproxy;
+        if nsproxy.is_null() {
+            return None;
+        }
+        Some((
+            Pidns::new(Racy::new((*nsproxy).pid_ns_for_children)),
             (*nsproxy).time_ns != (*nsproxy).time_ns_for_children,
-        )
+        ))
     }
 }
 
@@ -111,6 +115,5 @@ unsafe fn of_child<'a>() -> (Pidns<'a>, bool) {
 fn is_plain() -> bool {
     let mut flags = 0;
 
-    // SAFETY: The pointer is valid. Whoever copies its memory has called from user space.
-    unsafe { pidns_guard_fork_flags(&mut flags) && flags & !PLAIN == 0 }
+    pidns_guard_fork_flags(&mut flags) && flags & !PLAIN == 0
 }

@@ -39,28 +39,26 @@ pub(crate) unsafe trait Redirect {
     /// Decides whether the stand-in answers this call.
     ///
     /// Called at the entry of the function, in the context of the caller. Must not sleep.
-    ///
-    /// # Safety
-    ///
-    /// `arguments` must be those of a call to [`FUNCTION`](Self::FUNCTION) that is about to begin.
-    unsafe fn wanted(arguments: Arguments<'_>) -> bool;
+    fn wanted(arguments: Arguments<'_, Self>) -> bool;
 
     /// The function that answers in the place of the kernel's.
     fn stand_in() -> *const c_void;
 }
 
-/// The arguments of a call that is about to begin.
+/// The arguments of a call to `R::FUNCTION` that is about to begin.
 ///
 /// # Invariants
 ///
-/// The registers are valid for `'a`.
-#[derive(Clone, Copy)]
-pub(crate) struct Arguments<'a>(*mut bindings::ftrace_regs, PhantomData<&'a ()>);
+/// The registers are those of such a call, and valid for `'a`.
+pub(crate) struct Arguments<'a, R: ?Sized>(
+    *mut bindings::ftrace_regs,
+    PhantomData<(&'a (), *const R)>,
+);
 
-impl Arguments<'_> {
+impl<R: ?Sized> Arguments<'_, R> {
     /// The argument at `n`, counted from 0; fewer than six are to be had.
     #[inline]
-    pub(crate) fn get(self, n: c_uint) -> c_ulong {
+    pub(crate) fn get(&self, n: c_uint) -> c_ulong {
         // SAFETY: By the type's invariant.
         unsafe { pidns_guard_ftrace_get_argument(self.0, n) }
     }
@@ -84,14 +82,9 @@ impl<R: Redirect> RedirectHook<R> {
         _ops: *mut bindings::ftrace_ops,
         fregs: *mut bindings::ftrace_regs,
     ) {
-        // INVARIANT: ftrace passes registers that are valid until this returns.
-        let arguments = Arguments(fregs, PhantomData);
-
-        // SAFETY: They are those of the call that is about to begin, which by this function's
-        // contract is one of `R::FUNCTION`.
-        let wanted = unsafe { R::wanted(arguments) };
-
-        if wanted {
+        // INVARIANT: ftrace passes registers that are valid until this returns, and by this
+        // function's contract they are those of such a call.
+        if R::wanted(Arguments(fregs, PhantomData)) {
             // SAFETY: By the contract of `Redirect` the stand-in takes the same arguments and
             // returns the same type, and at the entry of a function nothing else has been done.
             // `FTRACE_OPS_FL_IPMODIFY` allows to change the address.

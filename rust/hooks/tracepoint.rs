@@ -19,13 +19,21 @@ use kernel::{
     task::CurrentTask, //
 };
 
-use crate::process::{
-    Process,
-    ProcessId, //
+use crate::{
+    process::{
+        Process,
+        ProcessId, //
+    },
+    racy::{
+        read_once,
+        Racy, //
+    },
+    thread::Thread, //
 };
 
-extern "C" {
-    fn pidns_guard_tracepoint_synchronize_unregister();
+unsafe extern "C" {
+    // It does no more than to wait.
+    safe fn pidns_guard_tracepoint_synchronize_unregister();
 }
 
 /// A tracepoint, and the function to call when it fires.
@@ -109,9 +117,9 @@ impl<H: OnFork> SchedProcessFork<H> {
         _: *mut bindings::task_struct,
         child: *mut bindings::task_struct,
     ) {
-        // SAFETY: `kernel_clone()` passes the child that it has not woken yet: it holds PIDs and
-        // cannot go away before this returns.
-        H::on_fork(unsafe { Process::led_by(child) });
+        // SAFETY: `kernel_clone()` passes the child that it has not woken yet, and that is not
+        // released before it has run.
+        H::on_fork(Process::led_by(unsafe { Thread::from_raw(child) }));
     }
 }
 
@@ -152,11 +160,13 @@ impl<H: OnFree> SchedProcessFree<H> {
     ///
     /// To be called by the tracepoint only.
     unsafe extern "C" fn fired(_: *mut c_void, task: *mut bindings::task_struct) {
-        // SAFETY: `delayed_put_task_struct()` still holds a reference to the task, of which nothing
-        // changes any more.
-        let (pid, started) = unsafe { ((*task).pid, (*task).start_time) };
+        // SAFETY: `delayed_put_task_struct()` drops its reference to the task after this.
+        let task = unsafe { Racy::new(task) };
 
-        H::on_free(ProcessId { pid, started });
+        H::on_free(ProcessId {
+            pid: read_once!(task, pid),
+            started: read_once!(task, start_time),
+        });
     }
 }
 
@@ -238,8 +248,7 @@ impl<E: Event> Drop for Probe<E> {
 /// Waits until whoever is passing one of the kernel's tracepoints is through, with the probes that
 /// were there when it came. May sleep.
 pub(crate) fn synchronize() {
-    // SAFETY: It waits, and asks for nothing but a context in which it may.
-    unsafe { pidns_guard_tracepoint_synchronize_unregister() };
+    pidns_guard_tracepoint_synchronize_unregister();
 }
 
 /// Looks for one of vmlinux's tracepoints.
