@@ -6,6 +6,7 @@
 //!
 //! C header: `rust/trace.h`
 
+use core::marker::PhantomData;
 use kernel::{
     bindings,
     prelude::*,
@@ -24,25 +25,33 @@ use crate::{
     text::Comm, //
 };
 
+/// A string that C code reads up to its end, which is a 0.
+#[repr(transparent)]
+struct Text<'a>(*const c_char, PhantomData<&'a CStr>);
+
+impl<'a> From<&'a CStr> for Text<'a> {
+    fn from(text: &'a CStr) -> Self {
+        Self(text.as_char_ptr(), PhantomData)
+    }
+}
+
 /// What the kernel's `declare_trace!` does, for events that are not in its bindings.
 macro_rules! declare_events {
     ($(fn $name:ident($($arg:ident: $type:ty),* $(,)?);)*) => {
         kernel::macros::paste! {
             // Depending on the configuration, some of a tracepoint is empty in C.
             #[allow(improper_ctypes)]
-            extern "C" {
+            unsafe extern "C" {
                 $(
                     static [<__tracepoint_ $name>]: bindings::tracepoint;
-                    fn [<rust_do_trace_ $name>]($($arg: $type),*);
+                    // It takes numbers, `TASK_COMM_LEN` bytes of a name, and strings.
+                    safe fn [<rust_do_trace_ $name>]($($arg: $type),*);
                 )*
             }
 
             $(
-                /// # Safety
-                ///
-                /// Pointers must be valid, as `rust/trace.h` reads them.
                 #[inline(always)]
-                unsafe fn [<fire_ $name>]($($arg: $type),*) {
+                fn [<fire_ $name>]($($arg: $type),*) {
                     // SAFETY: It is the static key of a tracepoint that C code has defined.
                     let is_on = unsafe {
                         kernel::jump_label::static_branch_unlikely!(
@@ -53,8 +62,7 @@ macro_rules! declare_events {
                     };
 
                     if is_on {
-                        // SAFETY: By this function's contract.
-                        unsafe { [<rust_do_trace_ $name>]($($arg),*) };
+                        [<rust_do_trace_ $name>]($($arg),*);
                     }
                 }
             )*
@@ -64,14 +72,14 @@ macro_rules! declare_events {
 
 declare_events! {
     fn teardown_begin(
-        pidns: u32, level: u32, init_pid: i32, init_comm: *const c_char, ending: i32,
+        pidns: u32, level: u32, init_pid: i32, init_comm: &Comm, ending: i32,
     );
     fn kill(pidns: u32, level: u32, processes: u32);
     fn fork_refused(pidns: u32, level: u32, dead_pidns: u32);
-    fn straggler(pidns: u32, level: u32, pid: i32, comm: *const c_char);
+    fn straggler(pidns: u32, level: u32, pid: i32, comm: &Comm);
     fn stuck(
-        pidns: u32, level: u32, age_ns: u64, holders: u32, pid: i32, comm: *const c_char,
-        reason: *const c_char,
+        pidns: u32, level: u32, age_ns: u64, holders: u32, pid: i32, comm: &Comm,
+        reason: Text<'_>,
     );
     fn teardown_end(
         pidns: u32, level: u32, duration_ns: u64, killed: u32, stragglers: u32, refused: u32,
@@ -81,25 +89,19 @@ declare_events! {
 /// The last thread of an init has died.
 #[inline]
 pub(crate) fn teardown_begin(ns: Pidns<'_>, init: &Init) {
-    let comm = init.comm.to_bytes();
-
-    // SAFETY: The name has `TASK_COMM_LEN` bytes.
-    unsafe {
-        fire_teardown_begin(
-            ns.inum(),
-            ns.level() as u32,
-            init.id.pid,
-            comm.as_ptr().cast(),
-            init.ending.0,
-        )
-    };
+    fire_teardown_begin(
+        ns.inum(),
+        ns.level() as u32,
+        init.id.pid,
+        &init.comm,
+        init.ending.0,
+    );
 }
 
 /// The kill is out.
 #[inline]
 pub(crate) fn kill(ns: Pidns<'_>, processes: i64) {
-    // SAFETY: There are no pointers.
-    unsafe { fire_kill(ns.inum(), ns.level() as u32, processes as u32) };
+    fire_kill(ns.inum(), ns.level() as u32, processes as u32);
 }
 
 /// The caller got no PID in `ns`.
@@ -107,46 +109,32 @@ pub(crate) fn kill(ns: Pidns<'_>, processes: i64) {
 pub(crate) fn fork_refused(ns: Pidns<'_>, dead: Option<Pidns<'_>>) {
     let dead = dead.map_or(0, |dead| dead.inum());
 
-    // SAFETY: There are no pointers.
-    unsafe { fire_fork_refused(ns.inum(), ns.level() as u32, dead) };
+    fire_fork_refused(ns.inum(), ns.level() as u32, dead);
 }
 
 /// A child was killed before it ran.
 #[inline]
 pub(crate) fn straggler(child: Process<'_>) {
     let (ns, leader) = (child.pidns(), child.leader());
-    let comm = leader.comm().to_bytes();
 
-    // SAFETY: The name has `TASK_COMM_LEN` bytes.
-    unsafe {
-        fire_straggler(
-            ns.inum(),
-            ns.level() as u32,
-            leader.pid(),
-            comm.as_ptr().cast(),
-        )
-    };
+    fire_straggler(ns.inum(), ns.level() as u32, leader.pid(), &leader.comm());
 }
 
 /// A teardown is held by `holders` tasks, of which `first` is one.
 #[inline]
 pub(crate) fn stuck(record: &Record, holders: usize, first: Option<&Holder>) {
     let (pid, comm) = first.map_or((0, Comm::EMPTY), |holder| (holder.pid, holder.comm));
-    let comm = comm.to_bytes();
     let reason: &CStr = first.map_or(c"", |holder| holder.reason.name());
 
-    // SAFETY: The name has `TASK_COMM_LEN` bytes, and the reason is a string.
-    unsafe {
-        fire_stuck(
-            record.pidns,
-            record.level,
-            record.age() as u64,
-            holders as u32,
-            pid,
-            comm.as_ptr().cast(),
-            reason.as_char_ptr(),
-        )
-    };
+    fire_stuck(
+        record.pidns,
+        record.level,
+        record.age() as u64,
+        holders as u32,
+        pid,
+        &comm,
+        reason.into(),
+    );
 }
 
 /// No member is left.
@@ -156,15 +144,12 @@ pub(crate) fn teardown_end(teardown: Teardown<'_>) {
         return;
     };
 
-    // SAFETY: There are no pointers.
-    unsafe {
-        fire_teardown_end(
-            record.pidns,
-            record.level,
-            record.age() as u64,
-            record.killed,
-            record.stragglers,
-            record.refused,
-        )
-    };
+    fire_teardown_end(
+        record.pidns,
+        record.level,
+        record.age() as u64,
+        record.killed,
+        record.stragglers,
+        record.refused,
+    );
 }
