@@ -31,7 +31,7 @@ use crate::{
         Ledger,
         Record, //
     },
-    module_parameters,
+    params,
     pidns::Pidns,
     text::{
         json,
@@ -94,7 +94,7 @@ fn state(record: &Record) -> &'static str {
         "stuck"
     } else if record.empty_at.is_some() {
         "gone"
-    } else if record.killed_at.is_none() && module_parameters::kill.value() {
+    } else if record.killed_at.is_none() && params::get().kill {
         "killing"
     } else {
         "waiting"

@@ -2,8 +2,11 @@
 /*
  * What Rust cannot call by itself: macros and static inline functions that
  * have no helper in the kernel's rust/helpers/, and struct kretprobe, which the
- * kernel's bindings do not know. No decision is taken here.
+ * kernel's bindings do not know; and the parameters, for those of the kernel's
+ * module! say less and show nothing in sysfs. No decision is taken here.
  */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cgroup.h>
 #include <linux/err.h>
@@ -13,6 +16,7 @@
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
 #include <linux/magic.h>
+#include <linux/moduleparam.h>
 #include <linux/preempt.h>
 #include <linux/sched/task.h>
 #include <linux/signal.h>
@@ -27,6 +31,85 @@
 #define CREATE_TRACE_POINTS
 #define CREATE_RUST_TRACE_POINTS
 #include "trace.h"
+
+/* What they are when nobody says otherwise. load_module() sets them before init. */
+struct pidns_guard_params pidns_guard_params __ro_after_init = {
+	.guard = true,
+	.kill = true,
+	.early = true,
+	.stall_secs = 10,
+	.ledger_size = 256,
+};
+
+/*
+ * Says in one line what is wrong with a parameter, and what would be right: the
+ * kernel goes on to tell the first half only. (Whatever was given, ERANGE would
+ * be "Numerical result out of range", of which insmod does not tell.)
+ */
+#define refuse(val, kp, wants, ...) ({						\
+	const char *__val = (val) ?: "";					\
+	pr_err("%s=%*pE: wants " wants ": not loaded\n", (kp)->name,		\
+	       (int)strnlen(__val, 64), __val, ##__VA_ARGS__);			\
+	-EINVAL;								\
+})
+
+static int set_switch(const char *val, const struct kernel_param *kp)
+{
+	return param_set_bool(val, kp) ?
+		refuse(val, kp, "1, y or on, or else 0, n or off") : 0;
+}
+
+static int set_number(const char *val, const struct kernel_param *kp,
+		      unsigned int min, unsigned int max)
+{
+	return param_set_uint_minmax(val, kp, min, max) ?
+		refuse(val, kp, "a number from %u to %u", min, max) : 0;
+}
+
+static int set_stall_secs(const char *val, const struct kernel_param *kp)
+{
+	return set_number(val, kp, 0, UINT_MAX);
+}
+
+static int set_ledger_size(const char *val, const struct kernel_param *kp)
+{
+	return set_number(val, kp, 1, PIDNS_GUARD_MAX_LEDGER_SIZE);
+}
+
+/* Without a value too they come to be set here, and not to an error of parse_one(). */
+static const struct kernel_param_ops switch_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_switch,
+	.get = param_get_bool,
+};
+
+static const struct kernel_param_ops stall_secs_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_stall_secs,
+	.get = param_get_uint,
+};
+
+static const struct kernel_param_ops ledger_size_ops = {
+	.flags = KERNEL_PARAM_OPS_FL_NOARG,
+	.set = set_ledger_size,
+	.get = param_get_uint,
+};
+
+#define parameter(name, type, ops, desc)				\
+	module_param_cb(name, ops, &pidns_guard_params.name, 0444);	\
+	__MODULE_PARM_TYPE(name, type);					\
+	MODULE_PARM_DESC(name, desc)
+
+parameter(guard, "bool", &switch_ops,
+	  "Refuse PIDs in a namespace whose init is dead (default: on)");
+parameter(kill, "bool", &switch_ops,
+	  "Kill everything in a namespace when its init dies (default: on)");
+parameter(early, "bool", &switch_ops,
+	  "Do so at once, not in the kernel's own order (default: on)");
+parameter(stall_secs, "uint", &stall_secs_ops,
+	  "Report a teardown that lasts longer, in seconds; 0: never (default: 10)");
+parameter(ledger_size, "uint", &ledger_size_ops,
+	  "Teardowns to remember, 1 to " __stringify(PIDNS_GUARD_MAX_LEDGER_SIZE) " (default: 256)");
 
 notrace unsigned long
 pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs, unsigned int n)

@@ -12,6 +12,16 @@ struct ftrace_regs;
 struct pidns_guard_retprobe;
 struct task_struct;
 
+#define PIDNS_GUARD_MAX_LEDGER_SIZE	4096
+
+/* The parameters. Once the module has been loaded they do not change. */
+struct pidns_guard_params {
+	bool guard, kill, early;
+	unsigned int stall_secs, ledger_size;
+};
+
+extern struct pidns_guard_params pidns_guard_params;
+
 unsigned long pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs,
 					      unsigned int n);
 void pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,

@@ -49,20 +49,12 @@ use crate::{
 /// The module's one ledger, for those who are called by the kernel.
 static LEDGER: Published<Ledger> = Published::new();
 
-/// How many entries there may be. All are looked at where one is looked for.
-const MAX_SIZE: usize = 4096;
-
 /// Makes the ledger, with room for `size` teardowns. May sleep.
 ///
 /// # Errors
 ///
-/// `EINVAL` if that is none, or too many; `ENOMEM`.
+/// `ENOMEM`.
 pub(crate) fn open(size: usize) -> Result<(Arc<Ledger>, Publication<Ledger>)> {
-    if !(1..=MAX_SIZE).contains(&size) {
-        pr_err!("ledger_size={size} is not between 1 and {MAX_SIZE}: not loaded\n");
-        return Err(EINVAL);
-    }
-
     let ledger = Arc::new(Ledger::new(size)?, GFP_KERNEL)?;
     let publication = LEDGER.publish(ledger.clone());
 
@@ -146,7 +138,7 @@ impl Ledger {
     /// Takes the oldest finished entry, or one never used, away from the readers.
     fn claim(&self, serial: i64) -> Option<(usize, &Entry)> {
         let size = self.entries.len();
-        let next = serial as usize % size;
+        let next = (serial as usize).checked_rem(size)?;
 
         // As a rule they are finished in turn.
         if let Some(entry) = self.entries.get(next) {

@@ -25,7 +25,7 @@ use kernel::{
 };
 
 use crate::{
-    module_parameters,
+    params,
     preemption,
     process::Process,
     racy::{
@@ -54,7 +54,7 @@ impl Death {
     /// What the module has been told to go by.
     #[inline]
     pub(crate) fn configured() -> Self {
-        if module_parameters::early.value() {
+        if params::get().early {
             Self::OfLastThread
         } else {
             Self::InZap

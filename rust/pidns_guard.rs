@@ -20,8 +20,8 @@
 //!   those who want no more than numbers.
 //!
 //! All of that is safe code. It stands on [`pidns`], [`process`] and [`thread`], a view of what the
-//! kernel has, and on [`hooks`], the ways to be called by it; [`published`], [`racy`], [`limit`] and
-//! [`text`] are tools.
+//! kernel has, on [`hooks`], the ways to be called by it, and on [`params`], what it has been told;
+//! [`published`], [`racy`], [`limit`] and [`text`] are tools.
 //!
 //! Enforcement keeps no state about any namespace: whether it is dead is read off the namespace
 //! itself, each time it matters. The ledger decides nothing.
@@ -30,6 +30,7 @@ use kernel::prelude::*;
 
 use crate::{
     ledger::Ledger,
+    params::Params,
     published::Publication, //
 };
 
@@ -41,6 +42,7 @@ mod holder;
 mod hooks;
 mod ledger;
 mod limit;
+mod params;
 mod pidns;
 mod preemption;
 mod process;
@@ -61,28 +63,6 @@ module! {
     authors: ["The pidns_guard authors"],
     description: "Guards, empties and explains dying PID namespaces",
     license: "GPL",
-    params: {
-        guard: bool {
-            default: true,
-            description: "Refuse PIDs in a namespace whose init is dead (default: on)",
-        },
-        kill: bool {
-            default: true,
-            description: "Kill everything in a namespace when its init dies (default: on)",
-        },
-        early: bool {
-            default: true,
-            description: "Do so at once, not in the kernel's own order (default: on)",
-        },
-        stall_secs: u32 {
-            default: 10,
-            description: "Report a teardown that lasts longer, in seconds; 0: never (default: 10)",
-        },
-        ledger_size: u32 {
-            default: 256,
-            description: "Teardowns to remember, 1 to 4096 (default: 256)",
-        },
-    },
 }
 
 /// The loaded module. Its fields are dropped from the first to the last.
@@ -100,11 +80,15 @@ struct PidnsGuard {
 impl kernel::Module for PidnsGuard {
     /// Sets up one hook after the other. Where one fails, those before it are dropped again.
     fn init(_module: &'static ThisModule) -> Result<Self> {
-        let guard = module_parameters::guard.value();
-        let kill = module_parameters::kill.value();
-        let stall_secs = module_parameters::stall_secs.value();
+        let &Params {
+            guard,
+            kill,
+            early,
+            stall_secs,
+            ledger_size,
+        } = params::get();
 
-        let (ledger, publication) = ledger::open(module_parameters::ledger_size.value() as usize)?;
+        let (ledger, publication) = ledger::open(ledger_size as usize)?;
         let files = debugfs::Files::new(&ledger)?;
         let stalls = (stall_secs > 0)
             .then(|| stall::Stalls::new(ledger, stall_secs))
@@ -120,7 +104,7 @@ impl kernel::Module for PidnsGuard {
             "loaded: guard {}, kill {}, early {}\n",
             on_off(guard.is_some()),
             on_off(kill),
-            on_off(module_parameters::early.value())
+            on_off(early)
         );
 
         Ok(Self {

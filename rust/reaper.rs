@@ -28,7 +28,7 @@ use crate::{
         self,
         Init, //
     },
-    module_parameters,
+    params,
     pidns::{
         Death,
         Pidns, //
@@ -80,7 +80,7 @@ impl OnExit for Exits {
         if let Some(init) = Process::of(task) {
             note_death(ns, init);
         }
-        if module_parameters::kill.value() && matches!(Death::configured(), Death::OfLastThread) {
+        if params::get().kill && matches!(Death::configured(), Death::OfLastThread) {
             // As in `zap_pid_ns_processes()`, which otherwise has to reap them one by one.
             process::ignore_children(task);
             kill_members(ns);
