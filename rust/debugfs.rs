@@ -14,6 +14,7 @@ use kernel::{
     fmt,
     page::PAGE_SHIFT,
     prelude::*,
+    str::CStr,
     sync::Arc, //
 };
 
@@ -40,6 +41,9 @@ use crate::{
     }, //
 };
 
+/// Where they are, in debugfs.
+pub(crate) const DIR: &CStr = c"pidns_guard";
+
 /// The files, for as long as the value lives. Without debugfs there are none, and that is no
 /// error.
 pub(crate) struct Files {
@@ -55,7 +59,7 @@ impl Files {
     ///
     /// `ENOMEM`.
     pub(crate) fn new(ledger: &Arc<Ledger>) -> Result<Self> {
-        let dir = Dir::new(c"pidns_guard");
+        let dir = Dir::new(DIR);
         let counters = dir.read_callback_file(
             c"counters",
             &COUNTERS,

@@ -13,3 +13,4 @@ pub(crate) mod dup_mmap;
 pub(crate) mod ftrace;
 pub(crate) mod retprobe;
 pub(crate) mod tracepoint;
+pub(crate) mod twin;

@@ -88,6 +88,8 @@ impl kernel::Module for PidnsGuard {
             ledger_size,
         } = params::get();
 
+        hooks::twin::look_out(debugfs::DIR)?;
+
         let (ledger, publication) = ledger::open(ledger_size as usize)?;
         let files = debugfs::Files::new(&ledger)?;
         let stalls = (stall_secs > 0)

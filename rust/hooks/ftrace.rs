@@ -99,7 +99,8 @@ impl<R: Redirect> RedirectHook<R> {
     /// # Errors
     ///
     /// `EOPNOTSUPP` if the kernel has no such function that could be hooked, `EBUSY` if somebody
-    /// else redirects it (a livepatch), otherwise what `register_ftrace_function()` says.
+    /// else redirects it (a livepatch), `ENODEV` if ftrace is off, otherwise what
+    /// `register_ftrace_function()` says.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             ops <- Ops::register(R::FUNCTION, Self::entered),
@@ -207,11 +208,14 @@ impl PinnedDrop for Ops {
 fn explain(function: &CStr, err: Error) {
     if err == EBUSY {
         pr_err!(
-            "{}() is taken by a livepatch, see /sys/kernel/livepatch: not loaded\n",
+            "{}() is redirected by a livepatch or another pidns_guard, see its line in \
+             /sys/kernel/tracing/enabled_functions: not loaded\n",
             function
         );
     } else if err == EOPNOTSUPP {
         pr_err!("this kernel has no {}() to hook: not loaded\n", function);
+    } else if err == ENODEV {
+        pr_err!("ftrace has switched itself off after an error, see above: not loaded\n");
     } else {
         pr_err!("cannot hook {}(): {:?}: not loaded\n", function, err);
     }
