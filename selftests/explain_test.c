@@ -12,7 +12,6 @@
 #include "pidns_module.h"
 #include "pidns_ways.h"
 
-#define TRACEFS		"/sys/kernel/tracing"
 #define FLOOD_SECONDS	1800
 
 FIXTURE(explain) {

@@ -14,6 +14,7 @@
 #include "pidns_test.h"
 
 #define GUARD_DIR	"/sys/kernel/debug/pidns_guard"
+#define TRACEFS		"/sys/kernel/tracing"
 
 static inline const char *ko_path(void)
 {
@@ -65,6 +66,50 @@ static inline void restore_module_at_exit(void)
 {
 	if (module_loaded() && ko_path())
 		atexit(restore_module);
+}
+
+/* Whether a line of a file has @what in it. */
+static inline bool file_mentions(const char *path, const char *what)
+{
+	FILE *f = fopen(path, "re");
+	bool found = false;
+	char line[1024];
+
+	while (f && !found && fgets(line, sizeof(line), f))
+		found = strstr(line, what);
+	if (f)
+		fclose(f);
+	return found;
+}
+
+/* Nothing of the module is in the kernel; what there is, is named. */
+static inline bool nothing_left(void)
+{
+	static const char * const paths[] = {
+		"/sys/module/pidns_guard", GUARD_DIR, TRACEFS "/events/pidns_guard",
+	};
+	static const char * const files[][2] = {
+		{ TRACEFS "/enabled_functions", "pidns_guard" },
+		{ TRACEFS "/enabled_functions", "zap_pid_ns_processes" },
+		{ "/sys/kernel/debug/kprobes/list", "zap_pid_ns_processes" },
+		{ "/proc/kallsyms", "[pidns_guard]" },
+	};
+	bool nothing = true;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(paths); i++) {
+		if (access(paths[i], F_OK))
+			continue;
+		fprintf(stderr, "# left: %s\n", paths[i]);
+		nothing = false;
+	}
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		if (!file_mentions(files[i][0], files[i][1]))
+			continue;
+		fprintf(stderr, "# left: %s in %s\n", files[i][1], files[i][0]);
+		nothing = false;
+	}
+	return nothing;
 }
 
 /* What the module says in the kernel log, from a certain place on. */
