@@ -230,8 +230,16 @@ pidns_guard_retprobe_register(const char *function, int maxactive,
 	return probe;
 }
 
+/*
+ * A probe that there is no memory to disarm, unregister_kretprobe() leaves where it
+ * is, and it would run in what is freed here. Said to be disabled it is not found
+ * again: all that is left then is a function in ftrace's filter for kprobes, which
+ * does nothing there.
+ */
 void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe)
 {
+	if (disable_kretprobe(&probe->rp))
+		probe->rp.kp.flags |= KPROBE_FLAG_DISABLED;
 	unregister_kretprobe(&probe->rp);
 	kfree(probe);
 }
