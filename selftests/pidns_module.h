@@ -23,13 +23,13 @@ static inline const char *ko_path(void)
 	return ko && *ko ? ko : NULL;
 }
 
-static inline int load(const char *params)
+static inline int load_from(const char *ko, const char *params)
 {
 	int fd, ret, saved;
 
-	fd = open(ko_path(), O_RDONLY | O_CLOEXEC);
+	fd = open(ko, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
-		fprintf(stderr, "# %s: %m\n", ko_path());
+		fprintf(stderr, "# %s: %m\n", ko);
 		return -1;
 	}
 	ret = syscall(__NR_finit_module, fd, params, 0);
@@ -37,6 +37,11 @@ static inline int load(const char *params)
 	close(fd);
 	errno = saved;
 	return ret;
+}
+
+static inline int load(const char *params)
+{
+	return load_from(ko_path(), params);
 }
 
 static inline int unload(void)

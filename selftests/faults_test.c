@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Each allocation of the module's load, of its unload and of its files fails in
+ * turn. A load then fails with ENOMEM and leaves nothing behind, or goes well, and
+ * the module does its work; an unload goes well; and a file never says that there
+ * is nothing where there is something.
+ *
+ * The n-th of the task itself is made to fail, by /proc/thread-self/fail-nth
+ * (should_fail_ex() in lib/fault-inject.c), with n from 1 until none is left to
+ * fail. Allocations of slabs and of pages are counted apart: a slab that needs
+ * a page, or none as there is room in one, would shift the count.
+ *
+ * PIDNS_FAULTS=START/STEP sets where to begin and how many to leave out.
+ */
+#include "pidns_module.h"
+
+#define FAULT_SECONDS	3600
+#define SLAB		"/sys/kernel/debug/failslab/"
+#define PAGES		"/sys/kernel/debug/fail_page_alloc/"
+
+FIXTURE(faults) {
+	struct box box;
+	int nth;		/* our /proc/thread-self/fail-nth */
+	unsigned int start, step;
+};
+
+FIXTURE_VARIANT(faults) {
+	bool pages;
+};
+
+FIXTURE_VARIANT_ADD(faults, slab) {
+	.pages = false,
+};
+
+FIXTURE_VARIANT_ADD(faults, pages) {
+	.pages = true,
+};
+
+/* What is no fault of the module's is spared: test_modules/spare_faults.c. */
+static int spare(void)
+{
+	const char *dir = getenv("PIDNS_GUARD_TEST_MODULES") ?: "test_modules";
+	char path[400];
+
+	if (!access("/sys/module/spare_faults", F_OK))
+		return 0;
+	snprintf(path, sizeof(path), "%s/spare_faults.ko", dir);
+	return load_from(path, "");
+}
+
+/* Only allocations of one kind are counted, and of those all. */
+static int choose(bool pages)
+{
+	/* No cache has the flag that it then takes to fail. */
+	return write_at(AT_FDCWD, SLAB "cache-filter", pages ? "Y" : "N") ||
+		write_at(AT_FDCWD, SLAB "ignore-gfp-wait", "N") ||
+		write_at(AT_FDCWD, PAGES "ignore-gfp-wait", "N") ||
+		write_at(AT_FDCWD, PAGES "ignore-gfp-highmem", "N") ||
+		write_at(AT_FDCWD, PAGES "min-order", pages ? "0" : "100") ? -1 : 0;
+}
+
+FIXTURE_SETUP(faults)
+{
+	const char *env = getenv("PIDNS_FAULTS") ?: "1/97";
+
+	if (!ko_path())
+		SKIP(return, "no PIDNS_GUARD_KO");
+	self->nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
+	if (self->nth < 0 || access(SLAB, F_OK) || access(PAGES, F_OK))
+		SKIP(return, "the kernel injects no faults");
+	ASSERT_EQ(2, sscanf(env, "%u/%u", &self->start, &self->step));
+	ASSERT_GT(self->start, 0U);
+	ASSERT_GT(self->step, 0U);
+	/* There are fewer pages. */
+	if (variant->pages)
+		self->step = 1 + self->step / 8;
+	ASSERT_EQ(0, spare());
+	ASSERT_EQ(0, box_open(&self->box));
+	ASSERT_EQ(0, choose(variant->pages));
+	if (module_loaded())
+		ASSERT_EQ(0, unload());
+}
+
+FIXTURE_TEARDOWN(faults)
+{
+	if (!self->step)
+		return;
+	EXPECT_EQ(0, box_close(&self->box));
+	if (module_loaded())
+		EXPECT_EQ(0, unload());
+	syscall(__NR_delete_module, "spare_faults", O_NONBLOCK);
+}
+
+/* From now on the @n-th allocation of the caller fails; with 0, none. */
+static void arm(int nth, unsigned int n)
+{
+	char buf[16];
+	int len = snprintf(buf, sizeof(buf), "%u", n);
+
+	if (pwrite(nth, buf, len, 0) != len)
+		fprintf(stderr, "# fail-nth: %m\n");
+}
+
+/* Whether it has failed; from now on none does. */
+static bool failed(int nth)
+{
+	char buf[16] = "";
+	int saved = errno;
+	bool has;
+
+	has = pread(nth, buf, sizeof(buf) - 1, 0) > 0 && !atoi(buf);
+	arm(nth, 0);
+	errno = saved;
+	return has;
+}
+
+/* Loaded with a fault or without, the module refuses, and kills what is there. */
+static bool does_its_work(void)
+{
+	struct counters before, now;
+	int status = 0;
+	bool counts;
+	pid_t pid;
+
+	/* There may have been no memory for them, which is no reason not to load. */
+	counts = !read_counters(&before);
+	pid = fork();
+	if (!pid) {
+		alarm(PATIENCE_MS / 1000);
+		if (unshare(CLONE_NEWPID))
+			_exit(1);
+		pid = fork();
+		if (!pid) {
+			if (!fork())
+				forever();
+			_exit(0);
+		}
+		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
+			_exit(2);
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		_exit(pid < 0 && errno == ENOMEM ? 0 : 3);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
+		fprintf(stderr, "# it does not do its work: status %x\n", status);
+		return false;
+	}
+	if (!counts)
+		return true;
+	if (read_counters(&now) || now.refused == before.refused || now.killed == before.killed) {
+		fprintf(stderr, "# that was not the module's work\n");
+		return false;
+	}
+	return true;
+}
+
+/* I1 and I2, or no module at all: load_module() in kernel/module/main.c. */
+TEST_F_TIMEOUT(faults, each_allocation_of_load, FAULT_SECONDS)
+{
+	int refused = 0, works = 0, ret, ko;
+	unsigned int n;
+	bool fault = true;
+
+	ko = open(ko_path(), O_RDONLY | O_CLOEXEC);
+	ASSERT_GE(ko, 0);
+	for (n = self->start; fault; n += self->step) {
+		arm(self->nth, n);
+		ret = syscall(__NR_finit_module, ko, "", 0);
+		fault = failed(self->nth);
+		if (ret) {
+			EXPECT_EQ(ENOMEM, errno)
+				TH_LOG("allocation %u: %s", n, strerror(errno));
+			EXPECT_TRUE(fault);
+			refused++;
+		} else {
+			EXPECT_TRUE(does_its_work())
+				TH_LOG("allocation %u", n);
+			ASSERT_EQ(0, unload());
+			works += fault;
+		}
+		ASSERT_TRUE(nothing_left())
+			TH_LOG("allocation %u", n);
+	}
+	TH_LOG("fewer than %u allocations; of %d that failed, %d kept it from loading",
+	       n - self->step + 1, refused + works, refused);
+	EXPECT_GT(refused, 0);
+}
+
+/* Whoever has no memory can still unload it: free_module() in kernel/module/main.c. */
+TEST_F_TIMEOUT(faults, each_allocation_of_unload, FAULT_SECONDS)
+{
+	bool fault = true;
+	unsigned int n;
+	int ret;
+
+	/* There are few. */
+	for (n = 1; fault; n += 1 + self->step / 20) {
+		ASSERT_EQ(0, load(""));
+		arm(self->nth, n);
+		ret = unload();
+		fault = failed(self->nth);
+		ASSERT_EQ(0, ret)
+			TH_LOG("allocation %u: %s", n, strerror(errno));
+		ASSERT_TRUE(nothing_left())
+			TH_LOG("allocation %u", n);
+	}
+	TH_LOG("%u allocations", n - 1);
+}
+
+static void init_of_traced(struct box *b, void *arg)
+{
+	(void)arg;
+	member(b, "traced");
+	announce(b, READY);
+	forever();
+}
+
+/* All that the file has, or -1; each_allocation_of_files() makes it fail. */
+static ssize_t read_faulty(int nth, unsigned int n, const char *path, char *buf, size_t size,
+			   bool *fault)
+{
+	ssize_t got = -1, done = 0;
+	int fd;
+
+	buf[0] = 0;
+	arm(nth, n);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	while (fd >= 0 && (got = read(fd, buf + done, size - 1 - done)) > 0)
+		done += got;
+	*fault = failed(nth);
+	if (fd >= 0)
+		close(fd);
+	buf[done] = 0;
+	return got < 0 ? -1 : done;
+}
+
+/* One teardown is held: whoever asks for it learns of that, or that he does not. */
+TEST_F_TIMEOUT(faults, each_allocation_of_files, FAULT_SECONDS)
+{
+	static const struct {
+		const char *name, *good, *bad, *worse;
+	} files[] = {
+		{ "counters", "stragglers_killed ", NULL, NULL },
+		{ "teardowns", "held by its tracer", "no memory to tell who holds it",
+			"no memory to tell more" },
+		{ "teardowns.json", "\"reason\":\"traced\"",
+			"\"holders\":[],\"more_holders\":null",
+			"{\"error\":\"no memory to tell more\"}" },
+	};
+	char path[80], buf[16384];
+	struct box *b = &self->box;
+	unsigned int n;
+	size_t i;
+
+	ASSERT_EQ(0, load("stall_secs=0"));
+	ASSERT_EQ(0, box_spawn(b, 0, init_of_traced, NULL));
+	ASSERT_EQ(0, box_collect(b, 2));
+	ASSERT_EQ(0, ptrace(PTRACE_SEIZE, b->m[0].pid, NULL, NULL));
+	ASSERT_EQ(0, kill(b->init, SIGKILL));
+	ASSERT_EQ(0, box_wait_zap(b));
+	ASSERT_TRUE(readable(b->m[0].fd, PATIENCE_MS));
+
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		int whole = 0, said = 0, errors = 0;
+		bool fault = true;
+
+		snprintf(path, sizeof(path), GUARD_DIR "/%s", files[i].name);
+		for (n = 1; fault; n++) {
+			ssize_t ret = read_faulty(self->nth, n, path, buf, sizeof(buf), &fault);
+
+			if (ret < 0) {
+				EXPECT_EQ(ENOMEM, errno)
+					TH_LOG("%s, allocation %u: %s", path, n, strerror(errno));
+				EXPECT_TRUE(fault);
+				errors++;
+			} else if (strstr(buf, files[i].good)) {
+				whole++;
+			} else {
+				said++;
+				EXPECT_TRUE(fault && files[i].bad &&
+					    (strstr(buf, files[i].bad) ||
+					     strstr(buf, files[i].worse)))
+					TH_LOG("%s, allocation %u: %s", path, n, buf);
+			}
+		}
+		TH_LOG("%s: %d errors, %d times it said so, %d times it was whole",
+		       files[i].name, errors, said, whole);
+		if (!variant->pages && files[i].bad)
+			EXPECT_GT(said, 0);
+	}
+}
+
+int main(int argc, char **argv)
+{
+	restore_module_at_exit();
+	return test_harness_run(argc, argv);
+}
