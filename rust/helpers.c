@@ -95,21 +95,31 @@ static const struct kernel_param_ops ledger_size_ops = {
 	.get = param_get_uint,
 };
 
-#define parameter(name, type, ops, desc)				\
-	module_param_cb(name, ops, &pidns_guard_params.name, 0444);	\
-	__MODULE_PARM_TYPE(name, type);					\
-	MODULE_PARM_DESC(name, desc)
+module_param_cb(guard, &switch_ops, &pidns_guard_params.guard, 0444);
+__MODULE_PARM_TYPE(guard, "bool");
+MODULE_PARM_DESC(guard,
+		 "Refuse PIDs in a namespace whose init is dead (default: on)");
 
-parameter(guard, "bool", &switch_ops,
-	  "Refuse PIDs in a namespace whose init is dead (default: on)");
-parameter(kill, "bool", &switch_ops,
-	  "Kill everything in a namespace when its init dies (default: on)");
-parameter(early, "bool", &switch_ops,
-	  "Do so at once, not in the kernel's own order (default: on)");
-parameter(stall_secs, "uint", &stall_secs_ops,
-	  "Report a teardown that lasts longer, in seconds; 0: never (default: 10)");
-parameter(ledger_size, "uint", &ledger_size_ops,
-	  "Teardowns to remember, 1 to " __stringify(PIDNS_GUARD_MAX_LEDGER_SIZE) " (default: 256)");
+module_param_cb(kill, &switch_ops, &pidns_guard_params.kill, 0444);
+__MODULE_PARM_TYPE(kill, "bool");
+MODULE_PARM_DESC(kill,
+		 "Kill everything in a namespace when its init dies (default: on)");
+
+module_param_cb(early, &switch_ops, &pidns_guard_params.early, 0444);
+__MODULE_PARM_TYPE(early, "bool");
+MODULE_PARM_DESC(early,
+		 "Do so at once, not in the kernel's own order (default: on)");
+
+module_param_cb(stall_secs, &stall_secs_ops, &pidns_guard_params.stall_secs, 0444);
+__MODULE_PARM_TYPE(stall_secs, "uint");
+MODULE_PARM_DESC(stall_secs,
+		 "Report a teardown that lasts longer, in seconds; 0: never (default: 10)");
+
+module_param_cb(ledger_size, &ledger_size_ops, &pidns_guard_params.ledger_size, 0444);
+__MODULE_PARM_TYPE(ledger_size, "uint");
+MODULE_PARM_DESC(ledger_size,
+		 "Teardowns to remember, 1 to "
+		 __stringify(PIDNS_GUARD_MAX_LEDGER_SIZE) " (default: 256)");
 
 notrace unsigned long
 pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs, unsigned int n)

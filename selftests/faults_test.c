@@ -68,7 +68,7 @@ FIXTURE_SETUP(faults)
 	self->nth = open("/proc/thread-self/fail-nth", O_RDWR | O_CLOEXEC);
 	if (self->nth < 0 || access(SLAB, F_OK) || access(PAGES, F_OK))
 		SKIP(return, "the kernel injects no faults");
-	ASSERT_EQ(2, sscanf(env, "%u/%u", &self->start, &self->step));
+	ASSERT_TRUE(sscanf(env, "%u/%u", &self->start, &self->step) == 2);
 	ASSERT_GT(self->start, 0U);
 	ASSERT_GT(self->step, 0U);
 	/* There are fewer pages. */
