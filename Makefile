@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug parity programs bench check shell selftests \
+.PHONY: all modules modules_install run test test-debug parity programs model bench check shell selftests \
 	kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -53,6 +53,10 @@ parity: modules
 programs: modules selftests
 	@scripts/setup --programs
 	@scripts/four-ways --alone programs.sh --timeout 1200 $(ARGS)
+
+## model: prove the race of a fork with the death of an init, on a model of it
+model: $(if $(KDIR),,setup)
+	@scripts/model $(ARGS)
 
 ## bench: what the module costs and what it brings, as ratios, in a table and pictures
 bench: modules selftests
@@ -100,4 +104,4 @@ help:
 	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo 'Variables: KDIR=, KSRC= (see scripts/kernel/build --help), TESTS="guard_test ...",'
 	@echo '           KERNEL=debug-bare (for test-debug),'
-	@echo '           ARGS= (for scripts/four-ways, scripts/parity, scripts/bench)'
+	@echo '           ARGS= (for scripts/four-ways, scripts/parity, scripts/model, scripts/bench)'
