@@ -16,6 +16,7 @@ use kernel::{
 };
 
 use crate::{
+    adoption::LastLook,
     counters::COUNTERS,
     hooks::tracepoint::{
         OnExit,
@@ -47,6 +48,8 @@ pub(crate) struct Reaper {
     _exits: Probe<SchedProcessExit<Exits>>,
     /// Who waits for its members, where the kernel's own order is asked for.
     _waits: Option<Probe<SchedProcessWait<Waits>>>,
+    /// What was left to a walk that does not come any more. Goes last.
+    _last_look: Option<LastLook>,
 }
 
 impl Reaper {
@@ -61,6 +64,7 @@ impl Reaper {
         Ok(Self {
             _waits: late.then(Probe::register).transpose()?,
             _exits: Probe::register()?,
+            _last_look: kill.then_some(LastLook),
         })
     }
 }
@@ -119,7 +123,8 @@ fn note_death(ns: Pidns<'_>, init: Process<'_>) {
 /// Kills every process of a PID namespace but its init, and those of the namespaces below.
 ///
 /// Where a namespace above is dead as well there is nothing to do: all of them are members there
-/// too, and have been killed or will be, by the walk of that one's init, or by adoption.
+/// too, and have been killed or will be, by the walk of that one's init, or by adoption. Should the
+/// module go before that init comes to its walk, the last look is taken in its place.
 fn kill_members(ns: Pidns<'_>) {
     let mut killed = 0;
 
