@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Adoption: what was dying, or should have died, before the module was loaded.
+//! Adoption: what was dying, or should have died, before the module was loaded; and a last look at
+//! the same when it goes.
 //!
 //! Whether a namespace is dead is derived from the namespace itself, so one look at every process
 //! in the system is enough.
 
-use kernel::prelude::*;
+use kernel::{
+    prelude::*,
+    sync::rcu, //
+};
 
 use crate::{
     counters::COUNTERS,
-    hooks::tracepoint,
     ledger::{
         self,
         Init, //
@@ -27,12 +30,28 @@ use crate::{
 /// here.
 pub(crate) fn adopt(kill: bool) {
     // Whoever was just passing one of the tracepoints may still have done so without our probe, as
-    // where somebody else has one there (`tracepoint_add_func()`). What it did before, a child
-    // attached or a thread less in `signal->live`, has to be seen now.
-    tracepoint::synchronize();
+    // where somebody else has one there (`tracepoint_add_func()`). A child that it had attached has
+    // to be seen now: that is done under `tasklist_lock`, and so by an RCU reader.
+    rcu::synchronize_rcu();
 
     note();
     if kill {
+        kill_doomed();
+    }
+}
+
+/// Finishes, when it is dropped, what the reaper's watch has begun and left to others.
+///
+/// The walk of an init that dies below another dead one is left to that one's init
+/// (`reaper::kill_members()`), which may not have come to the tracepoint yet when the watch ends.
+/// And a child that was attached while the walk passed by is left to the straggler hook, which is
+/// gone by then.
+pub(crate) struct LastLook;
+
+impl Drop for LastLook {
+    fn drop(&mut self) {
+        // As in `adopt()`. Who is attached later is none of the module's business any more.
+        rcu::synchronize_rcu();
         kill_doomed();
     }
 }

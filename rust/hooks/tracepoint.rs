@@ -241,14 +241,8 @@ impl<E: Event> Drop for Probe<E> {
 
         // From here on it is not called any more, and what is still inside it holds
         // `tracepoint_srcu` (`__DECLARE_TRACE()`).
-        synchronize();
+        pidns_guard_tracepoint_synchronize_unregister();
     }
-}
-
-/// Waits until whoever is passing one of the kernel's tracepoints is through, with the probes that
-/// were there when it came. May sleep.
-pub(crate) fn synchronize() {
-    pidns_guard_tracepoint_synchronize_unregister();
 }
 
 /// Looks for one of vmlinux's tracepoints.

@@ -543,8 +543,8 @@ end_alive:	init_killed[n]
 	};
 #endif
 #ifdef LATE
-	/* kernel_wait4(), rust/reaper.rs: Waits::on_entry() */
-	in_tasks[FORKS + n] = 1;
+	/* do_wait(), called by kernel_wait4(); rust/reaper.rs: Waits::on_wait() */
+	in_srcu[FORKS + n] = 1;
 	if
 	:: hook[ON_WAIT] ->
 		MODULE;
@@ -557,7 +557,7 @@ end_alive:	init_killed[n]
 #endif
 	:: else
 	fi;
-	in_tasks[FORKS + n] = 0;
+	in_srcu[FORKS + n] = 0;
 #endif
 #ifdef LIFETIME
 	/* It waits until no PID is in use but its own. */
@@ -620,7 +620,7 @@ inline synchronize_rcu_tasks() {
 	od
 }
 
-/* rust/adoption.rs: adopt() */
+/* rust/adoption.rs: kill_doomed() */
 inline adopt() {
 	s = 0;
 	do
@@ -673,7 +673,7 @@ proctype Load()
 	d_step { empty_load() };		/* not enough: forks have none */
 #endif
 #ifndef NO_GP_LOAD
-	synchronize_rcu();
+	synchronize_rcu();			/* rust/adoption.rs: adopt() */
 #endif
 #if !defined(LOOK_FIRST) && !defined(NO_LOOK)
 	adopt();
@@ -710,12 +710,12 @@ proctype Load()
 #endif
 #ifdef LATE
 	change(ON_WAIT);
-#ifndef NO_RCU_TASKS
-	synchronize_rcu_tasks();
+#ifndef NO_GP_UNLOAD
+	tracepoint_synchronize_unregister();
 #endif
 #endif
 #ifndef NO_LAST_LOOK
-	synchronize_rcu();
+	synchronize_rcu();			/* rust/adoption.rs: LastLook::drop() */
 	adopt();
 #endif
 	unloaded = 1
