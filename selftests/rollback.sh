@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # A module that cannot get all of its hooks says so in one line, fails with a
-# fitting error, and leaves nothing behind; whatever step it is that fails.
+# fitting error, and leaves nothing behind; whatever step it is that fails. So does
+# one that finds another in its place.
 #
 # PIDNS_GUARD_KO names the module. Without it all is skipped.
 #
@@ -28,13 +29,14 @@ loaded() { [ -d /sys/module/pidns_guard ]; }
 # The module's own complaints since the last call of mark().
 mark() { echo "pidns_guard rollback: mark $1" >/dev/kmsg; }
 complaints() {
-	dmesg | sed -n "/rollback: mark $1\$/,\$p" | grep -c 'pidns_guard: .*not loaded$'
+	dmesg | sed -n "/rollback: mark $1\$/,\$p" | sed -n 's/.*pidns_guard: \(.*\): not loaded$/\1/p'
 }
 
 # Nothing of the module is left in the kernel.
 nothing_left() {
 	! loaded || { ktap_print_msg "still in /sys/module"; return 1; }
 	! [ -e "$DEBUGFS" ] || { ktap_print_msg "still in debugfs"; return 1; }
+	! [ -e "$TRACEFS/events/pidns_guard" ] || { ktap_print_msg "still has events"; return 1; }
 	! grep -q 'pidns_guard\|zap_pid_ns_processes' "$TRACEFS/enabled_functions" ||
 		{ ktap_print_msg "still in enabled_functions"; return 1; }
 	! grep -q zap_pid_ns_processes /sys/kernel/debug/kprobes/list ||
@@ -45,10 +47,10 @@ nothing_left() {
 	[ $? -eq 7 ] || { ktap_print_msg "a namespace did not die"; return 1; }
 }
 
-# refused NAME ERROR KO [PARAMETER...]: insmod fails with ERROR and one line.
+# refused NAME ERROR LINE KO [PARAMETER...]: insmod fails with ERROR and says LINE.
 refused() {
-	local name=$1 error=$2 ko=$3 said
-	shift 3
+	local name=$1 error=$2 line=$3 ko=$4 said
+	shift 4
 
 	mark "$name"
 	if said=$(insmod "$ko" "$@" 2>&1); then
@@ -60,11 +62,11 @@ refused() {
 	*": $error") ;;
 	*) ktap_print_msg "$name: $said, expected: $error"; return 1 ;;
 	esac
-	[ "$(complaints "$name")" -eq 1 ] || {
-		ktap_print_msg "$name: $(complaints "$name") lines in dmesg"
+	said=$(complaints "$name")
+	[ "$said" = "$line" ] || {
+		ktap_print_msg "$name: dmesg: $said, expected: $line"
 		return 1
 	}
-	nothing_left
 }
 
 # It takes part in the death of a namespace, the first or the NTH since it came.
@@ -92,18 +94,67 @@ check() {
 	esac
 }
 
-# lacking NAME: the binary, looking for something else in the place of NAME.
+# lacking NAME LINE [PARAMETER...]: the binary, looking for something else in the
+# place of NAME. In LINE, it is "it".
 lacking() {
-	local other=${1%???}xyz
-	LC_ALL=C sed "s/$1/$other/g" "$KO" >"$tmp/$1.ko"
-	refused "$1" 'Operation not supported' "$tmp/$1.ko"
+	local name=$1 other=${1%???}xyz line
+	line=${2/%it/$other}
+	line=${line/it()/$other()}
+	shift 2
+	LC_ALL=C sed "s/$name/$other/g" "$KO" >"$tmp/$name.ko"
+	refused "$name" 'Operation not supported' "this kernel has no $line" "$tmp/$name.ko" "$@" &&
+		nothing_left
 }
 
 bad_parameter() {
-	local said
-	said=$(insmod "$KO" "$1" 2>&1) && { rmmod pidns_guard; return 1; }
-	[[ $said == *': Invalid parameters' ]] || { ktap_print_msg "$said"; return 1; }
-	nothing_left
+	refused parameter 'Invalid parameters' \
+		"$1: wants 1, y or on, or else 0, n or off" "$KO" "$1" && nothing_left
+}
+
+# The binary under another name, as another version of it may have one. (Only the
+# name in its struct module has so many zeroes behind it.)
+TWIN=pidns_other
+twin() {
+	local zeroes
+	printf -v zeroes '\\x00%.0s' {1..16}
+	LC_ALL=C sed "s/pidns_guard$zeroes/$TWIN$zeroes/; s/name=pidns_guard\x00/name=$TWIN\x00/" \
+		"$KO" >"$tmp/$TWIN.ko"
+}
+
+# Neither gets into the other's way, but there is one at a time.
+second_copy() {
+	local before ok=0 params
+	twin
+	insmod "$KO" || return 1
+	working || ok=1
+	before=$(callbacks; ls "$TRACEFS/events/pidns_guard" "$DEBUGFS")
+	for params in guard=1 guard=0 "guard=0 kill=0"; do
+		# shellcheck disable=SC2086 # words
+		refused "second copy, $params" 'Device or resource busy' \
+			'another pidns_guard is loaded, under a name of its own, see lsmod' \
+			"$tmp/$TWIN.ko" $params || ok=1
+	done
+	[ "$before" = "$(callbacks; ls "$TRACEFS/events/pidns_guard" "$DEBUGFS")" ] || {
+		ktap_print_msg "the first one is not what it was"
+		ok=1
+	}
+	working 2 || ok=1
+	rmmod pidns_guard && nothing_left || ok=1
+	insmod "$tmp/$TWIN.ko" || return 1
+	working || ok=1
+	refused 'first copy' 'Device or resource busy' \
+		'another pidns_guard is loaded, under a name of its own, see lsmod' "$KO" || ok=1
+	rmmod "$TWIN" && nothing_left && return "$ok"
+}
+
+# Nobody has mounted it: the module needs it for its files only.
+without_debugfs() {
+	local ok=0
+	umount /sys/kernel/debug || return 1
+	insmod "$KO" || ok=1
+	mount -t debugfs none /sys/kernel/debug
+	working || ok=1
+	rmmod pidns_guard && nothing_left && return "$ok"
 }
 
 transition() { while [ "$(cat "$LIVEPATCH/transition" 2>/dev/null)" = 1 ]; do sleep 0.1; done; }
@@ -119,8 +170,14 @@ livepatch_off() {
 livepatch_first() {
 	[ -e "$MODULES/livepatch_alloc_pid.ko" ] || return "$KSFT_SKIP"
 	livepatch_on || return 1
-	refused livepatch 'Device or resource busy' "$KO"
+	refused livepatch 'Device or resource busy' "alloc_pid() is redirected by a livepatch or \
+another pidns_guard, see its line in $TRACEFS/enabled_functions" "$KO" && nothing_left
 	local ok=$?
+	# That line does say who.
+	grep -q '^alloc_pid .*klp_ftrace_handler' "$TRACEFS/enabled_functions" || {
+		ktap_print_msg "$(grep ^alloc_pid "$TRACEFS/enabled_functions")"
+		ok=1
+	}
 	livepatch_off && works && return "$ok"
 }
 
@@ -154,13 +211,19 @@ ktap_print_header
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
-ktap_set_plan 9
+# In the order in which the module sets them up.
+ktap_set_plan 14
 check rollback.works_before works
-check rollback.no_return_probe lacking zap_pid_ns_processes
-check rollback.no_fork_tracepoint lacking sched_process_fork
-check rollback.no_exit_tracepoint lacking sched_process_exit
-check rollback.no_alloc_pid lacking alloc_pid
+check rollback.no_return_probe lacking zap_pid_ns_processes 'it() to probe'
+check rollback.no_free_tracepoint lacking sched_process_free 'tracepoint it'
+check rollback.no_wait_tracepoint lacking sched_process_wait 'tracepoint it' early=0
+check rollback.no_exit_tracepoint lacking sched_process_exit 'tracepoint it'
+check rollback.no_fork_tracepoint lacking sched_process_fork 'tracepoint it'
+check rollback.no_alloc_pid lacking alloc_pid 'it() to hook'
+check rollback.no_dup_mmap lacking dup_mmap 'it() to hook'
 check rollback.bad_parameter bad_parameter guard=banana
+check rollback.second_copy second_copy
+check rollback.without_debugfs without_debugfs
 check rollback.livepatch_first livepatch_first
 check rollback.livepatch_second livepatch_second
 check rollback.works_after works
