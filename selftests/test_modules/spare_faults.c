@@ -38,6 +38,8 @@ static struct kretprobe spared[] = {
 	SPARED("static_call_module_notify"),
 	/* kernel/jump_label.c: "Failed to allocate memory: jump_label may not work properly." */
 	SPARED("jump_label_module_notify"),
+	/* kernel/trace/trace_events.c: WARN_ON_ONCE() of the fields of a module's trace events */
+	SPARED("event_define_fields"),
 	/* kernel/kprobes.c: "Failed to arm kprobe-ftrace at ...", or to disarm */
 	SPARED("arm_kprobe_ftrace"),
 	SPARED("arm_kprobe"),
