@@ -38,6 +38,10 @@ static struct kretprobe spared[] = {
 	SPARED("static_call_module_notify"),
 	/* kernel/jump_label.c: "Failed to allocate memory: jump_label may not work properly." */
 	SPARED("jump_label_module_notify"),
+	/* mm/kmemleak.c: a message under a lock that a console takes, to which lockdep objects */
+	SPARED("kmemleak_scan_area"),
+	/* kernel/trace/fprobe.c: WARN_ON() of the list of functions that go with a module */
+	SPARED("fprobe_module_callback"),
 	/* kernel/trace/trace_events.c: WARN_ON_ONCE() of the fields of a module's trace events */
 	SPARED("event_define_fields"),
 	/* kernel/kprobes.c: "Failed to arm kprobe-ftrace at ...", or to disarm */
