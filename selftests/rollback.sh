@@ -147,6 +147,22 @@ second_copy() {
 	rmmod "$TWIN" && nothing_left && return "$ok"
 }
 
+# What is not of this kernel the kernel itself refuses, before the module is asked.
+# Its words are in dmesg, too.
+foreign() {
+	local name=$1 error=$2 line=$3 said
+	shift 3
+	LC_ALL=C sed "$@" "$KO" >"$tmp/$name.ko"
+	mark "$name"
+	said=$(insmod "$tmp/$name.ko" 2>&1) && { rmmod pidns_guard; return 1; }
+	[[ $said == *": $error" ]] || { ktap_print_msg "$said"; return 1; }
+	dmesg | sed -n "/rollback: mark $name\$/,\$p" | grep -q "pidns_guard: $line" || {
+		ktap_print_msg "not in dmesg: $line"
+		return 1
+	}
+	nothing_left
+}
+
 # Nobody has mounted it: the module needs it for its files only.
 without_debugfs() {
 	local ok=0
@@ -212,7 +228,7 @@ mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
 # In the order in which the module sets them up.
-ktap_set_plan 14
+ktap_set_plan 16
 check rollback.works_before works
 check rollback.no_return_probe lacking zap_pid_ns_processes 'it() to probe'
 check rollback.no_free_tracepoint lacking sched_process_free 'tracepoint it'
@@ -221,6 +237,10 @@ check rollback.no_exit_tracepoint lacking sched_process_exit 'tracepoint it'
 check rollback.no_fork_tracepoint lacking sched_process_fork 'tracepoint it'
 check rollback.no_alloc_pid lacking alloc_pid 'it() to hook'
 check rollback.no_dup_mmap lacking dup_mmap 'it() to hook'
+check rollback.no_symbol foreign symbol 'Unknown symbol in module' \
+	'Unknown symbol register_kretprxyz (err -2)' 's/register_kretprobe/register_kretprxyz/g'
+check rollback.other_kernel foreign version 'Invalid module format' \
+	"version magic 'x.* should be '" 's/vermagic=[0-9]/vermagic=x/'
 check rollback.bad_parameter bad_parameter guard=banana
 check rollback.second_copy second_copy
 check rollback.without_debugfs without_debugfs
