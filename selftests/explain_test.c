@@ -353,16 +353,6 @@ TEST_F_TIMEOUT(explain, trace_events, TEST_SECONDS)
 	write_at(AT_FDCWD, TRACEFS "/trace", "");
 }
 
-static long long mem_available_kb(void)
-{
-	char buf[4096], *p;
-
-	if (read_file("/proc/meminfo", buf, sizeof(buf)) <= 0)
-		return 0;
-	p = strstr(buf, "MemAvailable:");
-	return p ? atoll(p + 13) : 0;
-}
-
 static long from_env(const char *name, long otherwise)
 {
 	const char *value = getenv(name);

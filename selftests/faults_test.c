@@ -286,6 +286,98 @@ TEST_F_TIMEOUT(faults, each_allocation_of_files, FAULT_SECONDS)
 	}
 }
 
+FIXTURE(pressure) {
+	struct box box;
+	void *eaten;
+	size_t size;
+};
+
+FIXTURE_SETUP(pressure)
+{
+	if (!ko_path())
+		SKIP(return, "no PIDNS_GUARD_KO");
+	ASSERT_EQ(0, box_open(&self->box));
+	if (module_loaded())
+		ASSERT_EQ(0, unload());
+}
+
+FIXTURE_TEARDOWN(pressure)
+{
+	if (!ko_path())
+		return;
+	if (self->size)
+		munmap(self->eaten, self->size);
+	EXPECT_EQ(0, box_close(&self->box));
+	if (module_loaded())
+		EXPECT_EQ(0, unload());
+}
+
+/* Whether it is there or not, it is so in one piece. */
+static bool all_or_nothing(void)
+{
+	bool good;
+
+	if (!module_loaded())
+		return nothing_left();
+	good = does_its_work();
+	return !unload() && nothing_left() && good;
+}
+
+/* Memory is short for all: what there is has to be taken from caches. */
+TEST_F_TIMEOUT(pressure, of_all, TEST_SECONDS)
+{
+	/* A load takes 3 MB. Without any to be had the OOM killer would come. */
+	long long leave_kb = 10 * 1024, take_kb = mem_available_kb() - leave_kb;
+	int i, loaded = 0;
+
+	ASSERT_GT(take_kb, 0);
+	self->size = take_kb * 1024;
+	self->eaten = mmap(NULL, self->size, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	ASSERT_NE(MAP_FAILED, self->eaten);
+	for (i = 0; i < 5; i++) {
+		if (load("ledger_size=4096"))
+			EXPECT_EQ(ENOMEM, errno);
+		loaded += module_loaded();
+		ASSERT_TRUE(all_or_nothing());
+	}
+	TH_LOG("%d of %d loaded, with %lld kB available", loaded, i, mem_available_kb());
+}
+
+/* Memory is short for the one who loads it: he is killed in the middle, or he is not. */
+TEST_F_TIMEOUT(pressure, of_loader, TEST_SECONDS)
+{
+	int i, status, killed = 0, loaded = 0, dir = self->box.in;
+	char room[16], enabled[256];
+
+	ASSERT_EQ(0, fchdir(self->box.out));
+	read_file("../../cgroup.subtree_control", enabled, sizeof(enabled));
+	if (write_at(AT_FDCWD, "../../cgroup.subtree_control", "+memory") ||
+	    write_at(AT_FDCWD, "../cgroup.subtree_control", "+memory"))
+		SKIP(return, "no memory controller");
+	for (i = 0; i < 16; i++) {
+		pid_t pid;
+
+		snprintf(room, sizeof(room), "%d", 4096 * i);
+		ASSERT_EQ(0, write_at(dir, "memory.max", room));
+		pid = fork();
+		ASSERT_GE(pid, 0);
+		if (!pid) {
+			write_at(dir, "cgroup.procs", "0");
+			_exit(load("") ? 1 : 0);
+		}
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		killed += WIFSIGNALED(status);
+		loaded += module_loaded();
+		ASSERT_TRUE(all_or_nothing())
+			TH_LOG("room for %s bytes", room);
+	}
+	TH_LOG("%d loaders killed, %d of %d loaded", killed, loaded, i);
+	EXPECT_EQ(0, chdir("/"));
+	if (!strstr(enabled, "memory"))
+		write_at(AT_FDCWD, "/sys/fs/cgroup/cgroup.subtree_control", "-memory");
+}
+
 int main(int argc, char **argv)
 {
 	restore_module_at_exit();

@@ -87,6 +87,16 @@ static inline bool file_mentions(const char *path, const char *what)
 	return found;
 }
 
+static inline long long mem_available_kb(void)
+{
+	char buf[4096], *p;
+
+	if (read_file("/proc/meminfo", buf, sizeof(buf)) <= 0)
+		return 0;
+	p = strstr(buf, "MemAvailable:");
+	return p ? atoll(p + 13) : 0;
+}
+
 /* Nothing of the module is in the kernel; what there is, is named. */
 static inline bool nothing_left(void)
 {
