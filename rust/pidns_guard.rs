@@ -78,8 +78,20 @@ struct PidnsGuard {
 }
 
 impl kernel::Module for PidnsGuard {
-    /// Sets up one hook after the other. Where one fails, those before it are dropped again.
+    /// Says why it fails, if it does. What the memory was wanted for is of no use to anybody; all
+    /// else is said where it is met.
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        Self::load().inspect_err(|err| {
+            if *err == ENOMEM {
+                pr_err!("out of memory: not loaded\n");
+            }
+        })
+    }
+}
+
+impl PidnsGuard {
+    /// Sets up one hook after the other. Where one fails, those before it are dropped again.
+    fn load() -> Result<Self> {
         let &Params {
             guard,
             kill,

@@ -204,8 +204,11 @@ impl PinnedDrop for Ops {
     }
 }
 
-/// Says in one line why there is no hook.
+/// Says in one line why there is no hook, unless it is for lack of memory.
 fn explain(function: &CStr, err: Error) {
+    if err == ENOMEM {
+        return;
+    }
     if err == EBUSY {
         pr_err!(
             "{}() is redirected by a livepatch or another pidns_guard, see its line in \

@@ -91,8 +91,11 @@ impl<H: OnReturn> Drop for ReturnProbe<H> {
     }
 }
 
-/// Says in one line why there is no probe.
+/// Says in one line why there is no probe, unless it is for lack of memory.
 fn explain(function: &CStr, err: Error) {
+    if err == ENOMEM {
+        return;
+    }
     if err == EOPNOTSUPP {
         pr_err!("this kernel has no {}() to probe: not loaded\n", function);
     } else {

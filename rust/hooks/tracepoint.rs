@@ -213,11 +213,13 @@ impl<E: Event> Probe<E> {
             bindings::tracepoint_probe_register(tracepoint.as_ptr(), E::probe(), ptr::null_mut())
         })
         .inspect_err(|err| {
-            pr_err!(
-                "cannot probe the tracepoint {}: {:?}: not loaded\n",
-                E::NAME,
-                err
-            );
+            if *err != ENOMEM {
+                pr_err!(
+                    "cannot probe the tracepoint {}: {:?}: not loaded\n",
+                    E::NAME,
+                    err
+                );
+            }
         })?;
 
         // INVARIANT: Registered just now.
