@@ -155,15 +155,28 @@ static bool does_its_work(void)
 	return true;
 }
 
+/* Whether it said so: the kernel does not, where it has not come to call the module. */
+static bool said_why(struct kmsg *k)
+{
+	char line[KMSG_LINE];
+	bool said = false;
+
+	while (kmsg_next(k, line, 0))
+		said |= !strcmp(line, "out of memory: not loaded");
+	return said;
+}
+
 /* I1 and I2, or no module at all: load_module() in kernel/module/main.c. */
 TEST_F_TIMEOUT(faults, each_allocation_of_load, FAULT_SECONDS)
 {
-	int refused = 0, works = 0, ret, ko;
+	int refused = 0, by_module = 0, works = 0, ret, ko;
+	struct kmsg k;
 	unsigned int n;
 	bool fault = true;
 
 	ko = open(ko_path(), O_RDONLY | O_CLOEXEC);
 	ASSERT_GE(ko, 0);
+	ASSERT_EQ(0, kmsg_open(&k, 0));
 	for (n = self->start; fault; n += self->step) {
 		arm(self->nth, n);
 		ret = syscall(__NR_finit_module, ko, "", 0);
@@ -173,17 +186,19 @@ TEST_F_TIMEOUT(faults, each_allocation_of_load, FAULT_SECONDS)
 				TH_LOG("allocation %u: %s", n, strerror(errno));
 			EXPECT_TRUE(fault);
 			refused++;
+			by_module += said_why(&k);
 		} else {
 			EXPECT_TRUE(does_its_work())
 				TH_LOG("allocation %u", n);
 			ASSERT_EQ(0, unload());
 			works += fault;
+			EXPECT_FALSE(said_why(&k));
 		}
 		ASSERT_TRUE(nothing_left())
 			TH_LOG("allocation %u", n);
 	}
-	TH_LOG("fewer than %u allocations; of %d that failed, %d kept it from loading",
-	       n - self->step + 1, refused + works, refused);
+	TH_LOG("%u allocations; of %d that failed, %d kept it from loading, %d in its init",
+	       n - self->step, refused + works, refused, by_module);
 	EXPECT_GT(refused, 0);
 }
 
