@@ -301,13 +301,13 @@ TEST_F_TIMEOUT(faults, each_allocation_of_files, FAULT_SECONDS)
 	}
 }
 
-FIXTURE(pressure) {
+FIXTURE(faults_pressure) {
 	struct box box;
 	void *eaten;
 	size_t size;
 };
 
-FIXTURE_SETUP(pressure)
+FIXTURE_SETUP(faults_pressure)
 {
 	if (!ko_path())
 		SKIP(return, "no PIDNS_GUARD_KO");
@@ -316,7 +316,7 @@ FIXTURE_SETUP(pressure)
 		ASSERT_EQ(0, unload());
 }
 
-FIXTURE_TEARDOWN(pressure)
+FIXTURE_TEARDOWN(faults_pressure)
 {
 	if (!ko_path())
 		return;
@@ -339,7 +339,7 @@ static bool all_or_nothing(void)
 }
 
 /* Memory is short for all: what there is has to be taken from caches. */
-TEST_F_TIMEOUT(pressure, of_all, TEST_SECONDS)
+TEST_F_TIMEOUT(faults_pressure, of_all, TEST_SECONDS)
 {
 	/*
 	 * A load takes 3 MB, and on a debug kernel many times as much, which also
@@ -364,7 +364,7 @@ TEST_F_TIMEOUT(pressure, of_all, TEST_SECONDS)
 }
 
 /* Memory is short for the one who loads it: he is killed in the middle, or he is not. */
-TEST_F_TIMEOUT(pressure, of_loader, TEST_SECONDS)
+TEST_F_TIMEOUT(faults_pressure, of_loader, TEST_SECONDS)
 {
 	int i, status, killed = 0, loaded = 0, dir = self->box.in;
 	char room[16], enabled[256];
