@@ -14,8 +14,10 @@
 
 #define STORM_INSIDE	1
 #define STORM_OUTSIDE	2
+#define STORM_NESTED	4	/* inside, on each of NEST levels */
 
 #define STORMERS	3
+#define NEST		4
 #define INJECTORS	2
 /* How many children of a stormer stay, and how many may be in flight. */
 #define MAX_IDLE	6
@@ -27,6 +29,7 @@ struct storm {
 	atomic_int stop;	/* for the helpers outside */
 	atomic_int born;
 	atomic_int refused;	/* helpers that came to an ENOMEM */
+	int calm;		/* after so many births they fork slower; 0: never */
 	int births[2];		/* a byte for each birth, as long as it is read */
 	int life[2];
 };
@@ -61,8 +64,11 @@ static inline pid_t storm_fork(int cgroup)
 	return syscall(__NR_clone3, &args, sizeof(args));
 }
 
-/* Forks for ever: children that exit, that leave orphans, that stay. */
-static inline void storm_forks(struct storm *s, int cgroup, bool outside)
+/*
+ * Forks for ever: children that exit, that leave orphans (with @orphans), that
+ * stay.
+ */
+static inline void storm_forks(struct storm *s, int cgroup, bool outside, bool orphans)
 {
 	int i, idle = 0, flight = 0;
 	pid_t pid;
@@ -72,10 +78,12 @@ static inline void storm_forks(struct storm *s, int cgroup, bool outside)
 
 		if (outside && atomic_load(&s->stop))
 			return;
+		if (s->calm && atomic_load(&s->born) > s->calm)
+			poll(NULL, 0, 20);
 		pid = storm_fork(cgroup);
 		if (!pid) {
 			storm_born(s);
-			if (i % 4 == 1 && !storm_fork(-1)) {
+			if (orphans && i % 4 == 1 && !storm_fork(-1)) {
 				storm_born(s);
 				if (i % 16 == 1)
 					pause();
@@ -109,10 +117,27 @@ static inline void storm_init(struct box *b __maybe_unused, void *arg)
 	for (i = 0; i < STORMERS; i++) {
 		if (!storm_fork(-1)) {
 			storm_born(s);
-			storm_forks(s, -1, false);
+			storm_forks(s, -1, false, true);
 		}
 	}
 	/* An init that reaps what comes to it. */
+	for (;;)
+		if (waitpid(-1, NULL, 0) < 0)
+			pause();
+}
+
+/* A stormer on this level, and the next level below it. */
+static inline void nested_init(struct box *b __maybe_unused, void *arg)
+{
+	struct storm *s = arg;
+	int level = 0;
+
+	do {
+		if (!storm_fork(-1)) {
+			storm_born(s);
+			storm_forks(s, -1, false, true);
+		}
+	} while (++level < NEST && !unshare(CLONE_NEWPID) && !storm_fork(-1));
 	for (;;)
 		if (waitpid(-1, NULL, 0) < 0)
 			pause();
@@ -155,9 +180,16 @@ static inline int storm_scan(ino_t ino)
  * One round: a namespace is born, storms, and loses its init after @births
  * births. 0 when nothing of it survived and nothing came late. @log, when not
  * negative, gets a 'k' before init is killed and a 'd' when all is well.
+ *
+ * Where the module may be away, so may every guard there is, and a helper outside
+ * forks into the namespace of a zombie. Such a child has no reaper: it leaves no
+ * orphans, and init is not reaped before it is gone.
  */
 static inline int storm_round(struct box *b, struct storm *s, int where, int births, int log)
 {
+	void (*init)(struct box *b, void *arg) = where & STORM_NESTED ? nested_init :
+						 where & STORM_INSIDE ? storm_init : calm_init;
+	bool unguarded = b->hopeful && where & STORM_OUTSIDE;
 	int helper[INJECTORS], i, n, ret = 0;
 	struct stat st;
 	char c[64];
@@ -168,8 +200,7 @@ static inline int storm_round(struct box *b, struct storm *s, int where, int bir
 	atomic_store(&s->born, 0);
 	if (pipe2(s->births, O_CLOEXEC | O_NONBLOCK) || pipe2(s->life, O_CLOEXEC))
 		return -1;
-	if (box_spawn(b, 0, where & STORM_INSIDE ? storm_init : calm_init, s) ||
-	    fstat(b->nsfd, &st))
+	if (box_spawn(b, 0, init, s) || fstat(b->nsfd, &st))
 		return -1;
 	for (i = 0; i < INJECTORS && where & STORM_OUTSIDE; i++) {
 		pid_t pid = fork_into(b->out, 0, &helper[i]);
@@ -177,7 +208,7 @@ static inline int storm_round(struct box *b, struct storm *s, int where, int bir
 		if (!pid) {
 			if (enter(b->nsfd))
 				_exit(1);
-			storm_forks(s, b->in, true);
+			storm_forks(s, b->in, true, !unguarded);
 			/* Its children that stay must not be without a reaper. */
 			while (waitpid(-1, NULL, 0) > 0)
 				;
@@ -198,9 +229,9 @@ static inline int storm_round(struct box *b, struct storm *s, int where, int bir
 	if (log >= 0 && write(log, "k", 1) != 1)
 		return -1;
 	kill(b->init, SIGKILL);
-	if (box_wait_init(b))
+	if (unguarded ? box_wait_exit(b) : box_wait_init(b))
 		return -1;
-	atomic_store(&s->dead, 1);
+	atomic_store(&s->dead, !unguarded);
 	atomic_store(&s->stop, 1);
 	for (i = 0; i < b->nr; i++) {
 		if (!readable(b->m[i].fd, PATIENCE_MS)) {
@@ -214,6 +245,8 @@ static inline int storm_round(struct box *b, struct storm *s, int where, int bir
 		fprintf(stderr, "# somebody of the namespace is left\n");
 		ret = -1;
 	}
+	if (unguarded && (ret || box_wait_init(b)))
+		ret = -1;
 	if (storm_scan(st.st_ino))
 		ret = -1;
 	if (atomic_load(&s->late)) {
