@@ -1,0 +1,1190 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Storms without end: namespaces die, one by one and many at once, while the
+ * module comes and goes, a CPU comes and goes, and tracers are switched on and
+ * off on the functions that the module hooks.
+ *
+ * All of that is done once, before the first test, by processes of their own; the
+ * tests below judge what has been seen, one promise each:
+ *
+ *   runner     loads and unloads, again and again
+ *   churners   one storm after the other, each with its own check
+ *   disturber  CPU 1 and the tracers, one step at a time, with the runner
+ *   living     a tree of namespaces in which nobody may be refused or killed
+ *
+ * and the test program itself watches that each of them gets on.
+ *
+ * PIDNS_SOAK_ROUNDS is how often to load and unload, PIDNS_SOAK_MINUTES how long
+ * to go on at least; without both it is a few seconds. PIDNS_SOAK_MANY is how many
+ * namespaces die at once, now and then. PIDNS_SOAK_SWITCHES is what to switch on
+ * and off, a bit for each of enum disturbance, to find out which of them matters.
+ * Without PIDNS_GUARD_KO nothing is loaded, and the same is asked of the kernel
+ * alone.
+ */
+#include <limits.h>
+
+#include "pidns_module.h"
+#include "pidns_storm.h"
+
+#define SHORT_MS	9000
+#define SHORT_MANY	120
+#define LONG_MANY	2000
+#define FEW		16
+/* Every so many storms of that kind it is many, and not few. */
+#define MANY_EVERY	40
+/* Into how many of them a fork is tried when they are dead. */
+#define PROBES		48
+
+/* An actor that has not got on for so long hangs. */
+#define SHORT_HANG_MS	60000
+#define LONG_HANG_MS	300000
+#define PROGRESS_MS	10000
+
+/*
+ * What may be gone after the end, against what was there after the warm-up, in
+ * kB: caches of the kernel that the warm-up has not filled. A ledger of the
+ * largest size is 1.1 MB, and every fourth round has one.
+ */
+#define MEMORY_KB	8192
+/* RCU gives back late. */
+#define SETTLE_MS	20000
+
+#define CPU1		"/sys/devices/system/cpu/cpu1/online"
+#define TRACING		"/sys/kernel/tracing/"
+
+#define CHURNERS	2
+
+enum kind { INSIDE, OUTSIDE, BOTH, NESTED, MANY, KINDS };
+
+static const char * const kind_name[KINDS] = {
+	"inside", "outside", "both", "nested", "many",
+};
+
+static const int kind_where[KINDS] = {
+	[INSIDE] = STORM_INSIDE,
+	[OUTSIDE] = STORM_OUTSIDE,
+	[BOTH] = STORM_INSIDE | STORM_OUTSIDE,
+	[NESTED] = STORM_INSIDE | STORM_NESTED,
+};
+
+enum actor { RUNNER, CHURNER, DISTURBER = CHURNER + CHURNERS, LIVING, ACTORS };
+
+static const char * const actor_name[ACTORS] = {
+	"runner", "first churner", "second churner", "disturber", "living",
+};
+
+/* What a round is spent with. */
+enum phase { STORMING, UNLOADING, DYING, LOADING, PHASES };
+
+enum disturbance { FUNCTION, GRAPH, KPROBES, HOTPLUG, DISTURBANCES };
+
+static const char * const disturbance_name[DISTURBANCES] = {
+	"function tracer", "function_graph tracer", "kprobes", "CPU 1",
+};
+
+/* What the test knows that the module has done since it was loaded. */
+struct known {
+	atomic_llong killed, torn_down, refused;
+};
+
+struct act {
+	atomic_llong beat;	/* when it last got on; 0 if it is not there */
+	char doing[64];
+};
+
+/* Shared by all, and read by the tests. */
+struct soak {
+	/*
+	 * Even while the module is there and stays, odd from before it goes
+	 * until it is back. Without a module to load it stays 0.
+	 */
+	atomic_int epoch;
+	atomic_bool early;	/* it was loaded to be the first to kill */
+	struct known known[4];	/* of an epoch */
+	atomic_bool stop;
+	int events[2];		/* 'k' when the init of a storm dies, 'd' when it is over */
+	int steps[2];		/* a byte for each step of the disturber */
+	struct act act[ACTORS];
+
+	/* seen */
+	atomic_llong ended;	/* storms */
+	atomic_llong namespaces, forks, at_once;
+	atomic_llong storms[KINDS], survived[KINDS];
+	atomic_llong refused, not_refused;
+	atomic_llong living_forks, living_wrong;
+	atomic_llong switched[DISTURBANCES], unseen[DISTURBANCES];
+	atomic_llong loads, all_loads;
+	atomic_llong implausible;
+	bool absent[DISTURBANCES];
+	int rounds;		/* of load and unload, asked for */
+	long long memory_before, memory_after;
+	long long lines, lines_allowed;
+	int left;
+	bool ran, failed_to_load, hung, namespaces_kept;
+	atomic_int given, taken;	/* steps of the disturber */
+	long long spent[PHASES];	/* ms */
+};
+
+static struct soak *soak;
+
+/* Adds to @phase what has passed since @from, and begins anew. */
+static void spend(enum phase phase, long long *from)
+{
+	long long now = now_ms();
+
+	soak->spent[phase] += now - *from;
+	*from = now;
+}
+
+static void getting_on(enum actor who, const char *what)
+{
+	struct act *a = &soak->act[who];
+
+	snprintf(a->doing, sizeof(a->doing), "%s", what);
+	atomic_store(&a->beat, now_ms());
+}
+
+static void nap(int ms)
+{
+	poll(NULL, 0, ms);
+}
+
+/* For files of the kernel, where O_TRUNC is to forget what was there. */
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	ssize_t n = 0;
+
+	if (fd < 0)
+		return -1;
+	/* Some take one word at a time. */
+	while (*text && (n = write(fd, text, strlen(text))) > 0)
+		text += n;
+	close(fd);
+	return n < 0 ? -1 : 0;
+}
+
+static void event(char c)
+{
+	if (write(soak->events[1], &c, 1) < 0)
+		return;
+}
+
+/*
+ * Whether the module has been there all the time since @epoch, or, where none is
+ * loaded and unloaded, nothing has changed.
+ */
+static bool still(int epoch)
+{
+	return !(epoch & 1) && atomic_load(&soak->epoch) == epoch;
+}
+
+static struct known *known_in(int epoch)
+{
+	return &soak->known[epoch / 2 % 4];
+}
+
+/* --- Many at once */
+
+/* Two levels with an init each, and a member between: they end with the pipe. */
+static void one_of_many(struct storm *s, const int *go)
+{
+	pid_t pid;
+	char c;
+
+	close(go[1]);
+	storm_born(s);
+	if (!storm_fork(-1)) {
+		storm_born(s);
+		forever();
+	}
+	if (unshare(CLONE_NEWPID))
+		_exit(1);
+	pid = storm_fork(-1);
+	if (!pid)
+		storm_born(s);
+	_exit(read(go[0], &c, 1));
+}
+
+static bool await_births(struct storm *s, int n, enum actor who)
+{
+	char c[256];
+	int got;
+
+	while (n > 0) {
+		if (!readable(s->births[0], PATIENCE_MS))
+			return false;
+		got = read(s->births[0], c, n < 256 ? n : 256);
+		n -= got > 0 ? got : 0;
+		getting_on(who, "many are born");
+	}
+	return true;
+}
+
+/* Forks into dead namespaces, whose inits are zombies yet. */
+static void probe(const int *ns, int n)
+{
+	int i, epoch;
+	pid_t pid;
+
+	for (i = 0; i < n; i++) {
+		epoch = atomic_load(&soak->epoch);
+		if (enter(ns[i]))
+			break;
+		pid = fork();
+		if (!pid)
+			_exit(0);
+		if (pid > 0)
+			waitpid(pid, NULL, 0);
+		if (pid < 0 && errno == ENOMEM && still(epoch)) {
+			atomic_fetch_add(&known_in(epoch)->refused, 1);
+			atomic_fetch_add(&soak->refused, 1);
+		} else if (still(epoch)) {
+			atomic_fetch_add(&soak->not_refused, 1);
+		}
+	}
+	leave();
+}
+
+/*
+ * Half of @n inits die at the same time, and half of them with their outer
+ * namespace. 0 if nothing is left of them.
+ */
+static int many_round(struct box *b, struct storm *s, int n, enum actor who)
+{
+	int pairs = n / 2, made, probes = 0, ret = -1, i, epoch, status, wrong = 0;
+	int patience = PATIENCE_MS + 100 * n;
+	pid_t *pids = calloc(pairs, sizeof(*pids));
+	int ns[PROBES], go[2];
+	struct known *k;
+	char c;
+
+	if (!pids || pipe2(s->births, O_CLOEXEC | O_NONBLOCK) ||
+	    pipe2(s->life, O_CLOEXEC) || pipe2(go, O_CLOEXEC))
+		return -1;
+	atomic_store(&s->dead, 0);
+	atomic_store(&s->born, 0);
+	for (made = 0; made < pairs; made++) {
+		int fd;
+
+		pids[made] = fork_into(b->in, CLONE_NEWPID, &fd);
+		if (pids[made] < 0) {
+			fprintf(stderr, "# %d of %d namespaces: %m\n", made, pairs);
+			break;
+		}
+		if (!pids[made])
+			one_of_many(s, go);
+		if (made < PROBES)
+			ns[probes++] = open_pidns(pids[made]);
+		if (made)
+			close(fd);
+		else
+			b->initfd = fd;
+	}
+	/* One of them is watched as all inits are. */
+	b->init = pids[0];
+	b->reaped = false;
+	close(s->life[1]);
+	close(go[0]);
+	if (!await_births(s, 3 * made, who)) {
+		fprintf(stderr, "# not all of %d came to life\n", made);
+		goto out;
+	}
+	epoch = atomic_load(&soak->epoch);
+	event('k');
+	close(go[1]);
+	go[1] = -1;
+	getting_on(who, "many die");
+	/* All of them have gone, not only the first. */
+	if (!box_wait_exit(b) && readable(s->life[0], patience) && !read(s->life[0], &c, 1))
+		ret = 0;
+	for (i = 0; !ret && i < made; i++) {
+		siginfo_t info;
+
+		ret = waitid(P_PID, pids[i], &info, WEXITED | WNOWAIT);
+	}
+	k = known_in(epoch);
+	if (!ret && still(epoch)) {
+		if (atomic_load(&soak->early))
+			atomic_fetch_add(&k->killed, made);
+		/* No more than that are seen to return at the same time. */
+		if (n < 1000)
+			atomic_fetch_add(&k->torn_down, 2 * made);
+	}
+	if (ret)
+		fprintf(stderr, "# of %d namespaces that died at once something is left\n",
+			2 * made);
+	probe(ns, probes);
+	for (i = 0; !ret && i < made; i++) {
+		waitpid(pids[i], &status, 0);
+		wrong += status != 0;
+	}
+	if (!ret) {
+		b->reaped = true;
+		if (wrong) {
+			fprintf(stderr, "# %d inits did not end as they did\n", wrong);
+			ret = -1;
+		}
+	}
+	if (2 * made > atomic_load(&soak->at_once))
+		atomic_store(&soak->at_once, 2 * made);
+out:
+	atomic_fetch_add(&soak->namespaces, 2 * made);
+	if (go[1] >= 0)
+		close(go[1]);
+	for (i = 0; i < probes; i++)
+		close(ns[i]);
+	close(s->life[0]);
+	close(s->births[0]);
+	close(s->births[1]);
+	free(pids);
+	return ret;
+}
+
+/* --- The actors */
+
+static void churn(enum actor who, int many)
+{
+	struct storm *s = storm_new();
+	unsigned int seed = 4711 * who;
+	int i, n = 0, ret, births;
+	struct box b;
+
+	for (i = who; !atomic_load(&soak->stop); i++) {
+		enum kind kind = i % KINDS;
+
+		getting_on(who, kind_name[kind]);
+		/* One that has survived is enough, and takes long to find. */
+		if (atomic_load(&soak->survived[kind])) {
+			nap(10);
+			continue;
+		}
+		if (!s || box_open(&b))
+			_exit(2);
+		b.hopeful = ko_path();
+		seed = seed * 1103515245 + 12345;
+		births = 10 + seed / 65536 % 40;
+		/* What waits for the module to be back is not to eat all there is. */
+		s->calm = births + 20;
+		if (kind == MANY)
+			ret = many_round(&b, s, many && n++ % MANY_EVERY == 0 ? many : FEW, who);
+		else
+			ret = storm_round(&b, s, kind_where[kind], births, soak->events[1]);
+		atomic_fetch_add(&soak->forks, atomic_load(&s->born));
+		if (kind != MANY)
+			atomic_fetch_add(&soak->namespaces, kind == NESTED ? NEST : 1);
+		if (box_close(&b) || ret) {
+			fprintf(stderr, "# soak: storm %d of the %s (%s)\n", i,
+				actor_name[who], kind_name[kind]);
+			atomic_fetch_add(&soak->survived[kind], 1);
+		}
+		if (kind == MANY || ret)
+			event('d');
+		atomic_fetch_add(&soak->storms[kind], 1);
+		atomic_fetch_add(&soak->ended, 1);
+	}
+	_exit(0);
+}
+
+static int setting(const char *name, int otherwise)
+{
+	const char *env = getenv(name);
+
+	return env && *env ? atoi(env) : otherwise;
+}
+
+static void tracer_off(void)
+{
+	write_text(TRACING "current_tracer", "nop");
+	write_text(TRACING "set_ftrace_filter", "");
+}
+
+static int tracer_on(const char *tracer)
+{
+	return write_text(TRACING "set_ftrace_filter",
+			  "alloc_pid dup_mmap copy_process zap_pid_ns_processes") ||
+	       write_text(TRACING "current_tracer", tracer);
+}
+
+static int kprobes_on(void)
+{
+	return write_text(TRACING "kprobe_events",
+			  "p:soak/alloc alloc_pid\n"
+			  "p:soak/zap zap_pid_ns_processes\n"
+			  "r:soak/zapped zap_pid_ns_processes\n"
+			  "r:soak/copied copy_process\n") ||
+	       write_text(TRACING "events/soak/enable", "1");
+}
+
+static void kprobes_off(void)
+{
+	write_text(TRACING "events/soak/enable", "0");
+	write_text(TRACING "kprobe_events", "");
+}
+
+/* Whether a fork is seen by what is switched on; forgotten then. */
+static bool traced(void)
+{
+	char buf[8192];
+	bool seen;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	waitpid(pid, NULL, 0);
+	seen = read_file(TRACING "trace", buf, sizeof(buf)) > 0 &&
+	       (strstr(buf, "alloc") || strstr(buf, "zap") || strstr(buf, "copy"));
+	write_text(TRACING "trace", "");
+	return seen;
+}
+
+static int switch_on(enum disturbance what)
+{
+	switch (what) {
+	case FUNCTION:
+		return tracer_on("function");
+	case GRAPH:
+		return tracer_on("function_graph");
+	case KPROBES:
+		return kprobes_on();
+	default:
+		return write_text(CPU1, "0");
+	}
+}
+
+static bool switch_off(enum disturbance what)
+{
+	char buf[8];
+	bool seen;
+
+	switch (what) {
+	case FUNCTION:
+	case GRAPH:
+		seen = traced();
+		tracer_off();
+		return seen;
+	case KPROBES:
+		seen = traced();
+		kprobes_off();
+		return seen;
+	default:
+		seen = read_file(CPU1, buf, sizeof(buf)) > 0 && *buf == '0';
+		return !write_text(CPU1, "1") && seen;
+	}
+}
+
+static bool there(enum disturbance what)
+{
+	if (!(setting("PIDNS_SOAK_SWITCHES", ~0) >> what & 1))
+		return false;
+	return !access(what == HOTPLUG ? CPU1 :
+		       what == KPROBES ? TRACING "kprobe_events" : TRACING "current_tracer", W_OK);
+}
+
+/* One after the other on and off, a step for each byte. */
+static void disturb(void)
+{
+	enum disturbance what = 0;
+	bool on = false;
+	char text[64], c;
+
+	for (;;) {
+		getting_on(DISTURBER, "waits for its turn");
+		if (!readable(soak->steps[0], 1000))
+			continue;
+		if (read(soak->steps[0], &c, 1) != 1 || c == 'x')
+			break;
+		atomic_fetch_add(&soak->taken, 1);
+		snprintf(text, sizeof(text), "%s %s", disturbance_name[what], on ? "off" : "on");
+		getting_on(DISTURBER, text);
+		if (!there(what)) {
+			soak->absent[what] = true;
+		} else if (!on) {
+			on = true;
+			atomic_fetch_add(&soak->switched[what], 1);
+			if (switch_on(what)) {
+				fprintf(stderr, "# soak: %s: %m\n", text);
+				atomic_fetch_add(&soak->unseen[what], 1);
+			}
+			continue;
+		} else if (!switch_off(what)) {
+			fprintf(stderr, "# soak: %s: not in effect\n", text);
+			atomic_fetch_add(&soak->unseen[what], 1);
+		}
+		on = false;
+		what = (what + 1) % DISTURBANCES;
+	}
+	if (on)
+		switch_off(what);
+	_exit(0);
+}
+
+/*
+ * A namespace, or several below each other, that lives all the time: each forks
+ * now and then, and has a child that stays. Ends with the pipe, by 0 if nobody
+ * was refused and nobody killed.
+ */
+static int live(int level, int alive)
+{
+	int status, wrong = 0;
+	pid_t child, below = 0, idle;
+	char c;
+
+	idle = storm_fork(-1);
+	if (!idle)
+		_exit(read(alive, &c, 1));
+	if (level < 3) {
+		if (unshare(CLONE_NEWPID))
+			return 1;
+		below = storm_fork(-1);
+		if (!below)
+			_exit(live(level + 1, alive));
+		if (leave())
+			return 1;
+	}
+	while (!readable(alive, 50)) {
+		child = storm_fork(-1);
+		if (!child)
+			_exit(42);
+		wrong += child < 0 || waitpid(child, &status, 0) != child || status != 42 << 8;
+		atomic_fetch_add(&soak->living_forks, 1);
+		getting_on(LIVING, "forks");
+	}
+	wrong += waitpid(idle, &status, 0) != idle || status;
+	if (level < 3)
+		wrong += waitpid(below, &status, 0) != below || status;
+	atomic_fetch_add(&soak->living_wrong, wrong);
+	return wrong > 0;
+}
+
+/* Reads what the storms tell until there is nothing, or for @ms. */
+struct tally {
+	int dying, over;
+};
+
+static void take_events(struct tally *t, int ms)
+{
+	char buf[512];
+	int i, n;
+
+	if (!readable(soak->events[0], ms))
+		return;
+	n = read(soak->events[0], buf, sizeof(buf));
+	for (i = 0; i < n; i++) {
+		if (buf[i] == 'k') {
+			t->dying++;
+		} else {
+			t->over++;
+			t->dying -= t->dying > 0;
+		}
+	}
+}
+
+static void take_all_events(struct tally *t)
+{
+	while (readable(soak->events[0], 0))
+		take_events(t, 0);
+}
+
+static bool some_survived(void)
+{
+	int i;
+
+	for (i = 0; i < KINDS; i++)
+		if (atomic_load(&soak->survived[i]))
+			return true;
+	return false;
+}
+
+/* Where something survives there is no use in going on, when each has been tried. */
+static bool no_use(void)
+{
+	int i;
+
+	for (i = 0; !ko_path() && i < KINDS; i++)
+		if (!atomic_load(&soak->storms[i]))
+			return false;
+	return some_survived();
+}
+
+/* A step for the disturber, if it is not behind. */
+static void step(void)
+{
+	if (atomic_load(&soak->given) > atomic_load(&soak->taken) + 1)
+		return;
+	atomic_fetch_add(&soak->given, 1);
+	if (write(soak->steps[1], "s", 1) < 0)
+		return;
+}
+
+static void implausible(const char *what, long long counted, const char *how, long long bound)
+{
+	fprintf(stderr, "# soak: %s: counted %lld, and it is %s %lld\n", what, counted, how, bound);
+	atomic_fetch_add(&soak->implausible, 1);
+}
+
+static void bounds(const char *what, long long counted, long long least, long long most)
+{
+	if (counted < least)
+		implausible(what, counted, "at least", least);
+	if (counted > most)
+		implausible(what, counted, "at most", most);
+}
+
+/*
+ * The counters against what is known of this epoch, and of all. What is going on
+ * has been counted by the module first. All processes are those of the storms;
+ * MAX_FLIGHT of each that forks may be on their way to be counted here.
+ */
+static void check_counters(void)
+{
+	struct known *k = known_in(atomic_load(&soak->epoch));
+	long long killed = atomic_load(&k->killed), torn_down = atomic_load(&k->torn_down);
+	long long refused = atomic_load(&k->refused), forks, spaces;
+	struct counters c;
+
+	if (read_counters(&c)) {
+		implausible("files read", 0, "exactly", 1);
+		return;
+	}
+	/* Storms that are not over count when they are. */
+	forks = atomic_load(&soak->forks) + 2 * CHURNERS * (3 * LONG_MANY);
+	spaces = atomic_load(&soak->namespaces) + CHURNERS * LONG_MANY;
+	bounds("processes_killed", c.killed, killed, forks);
+	bounds("namespaces_torn_down", c.torn_down, torn_down, spaces);
+	bounds("forks_refused", c.refused, refused, LLONG_MAX);
+	bounds("stragglers_killed", c.stragglers, 0, forks);
+}
+
+static bool away(void)
+{
+	atomic_fetch_add(&soak->epoch, 1);
+	getting_on(RUNNER, "unloads the module");
+	if (unload()) {
+		fprintf(stderr, "# soak: unload: %m\n");
+		soak->failed_to_load = true;
+	}
+	return !soak->failed_to_load;
+}
+
+static bool back(int round)
+{
+	/* The last of these is what the kernel alone does, and no ledger is as large. */
+	static const char * const params[] = {
+		"", "ledger_size=4096", "stall_secs=0", "early=0 ledger_size=1",
+	};
+	const char *p = params[round % 4];
+	int next = atomic_load(&soak->epoch) + 1;
+	struct known *k = known_in(next);
+
+	getting_on(RUNNER, "loads the module");
+	if (load(p)) {
+		fprintf(stderr, "# soak: load with \"%s\": %m\n", p);
+		soak->failed_to_load = true;
+		return false;
+	}
+	atomic_fetch_add(&soak->all_loads, 1);
+	atomic_store(&soak->early, !strstr(p, "early=0"));
+	atomic_store(&k->killed, 0);
+	atomic_store(&k->torn_down, 0);
+	atomic_store(&k->refused, 0);
+	atomic_store(&soak->epoch, next);
+	return true;
+}
+
+/*
+ * One round: a storm from its begin to its end with the module, a death in the
+ * middle of its going, or while it is away, and it is back.
+ */
+static bool one_round(int round, struct tally *t)
+{
+	long long from = now_ms();
+	int over;
+
+	take_all_events(t);
+	over = t->over;
+	getting_on(RUNNER, "waits for storms to be over");
+	while (t->over < over + CHURNERS) {
+		take_events(t, 100);
+		step();
+		if (no_use())
+			return false;
+	}
+	if (module_loaded())
+		check_counters();
+	spend(STORMING, &from);
+	if (!ko_path())
+		return true;
+	if (!away())
+		return false;
+	spend(UNLOADING, &from);
+	take_all_events(t);
+	getting_on(RUNNER, "waits for an init to die");
+	while (!t->dying && !no_use())
+		take_events(t, 100);
+	step();
+	spend(DYING, &from);
+	if (!back(round))
+		return false;
+	spend(LOADING, &from);
+	atomic_fetch_add(&soak->loads, 1);
+	return true;
+}
+
+/* Everything at once, for so long. False if it did not come to its end. */
+static bool session(struct box *b, int rounds, long long ms, int many)
+{
+	pid_t pids[ACTORS], living;
+	int fd[ACTORS], alive[2], i, status, livingfd;
+	long long end = now_ms() + ms;
+	struct tally t = { 0 };
+	bool good = true;
+	char c;
+
+	atomic_store(&soak->stop, false);
+	if (pipe2(alive, O_CLOEXEC))
+		return false;
+	living = fork_into(b->in, CLONE_NEWPID, &livingfd);
+	if (!living) {
+		close(alive[1]);
+		_exit(live(1, alive[0]));
+	}
+	for (i = CHURNER; i <= DISTURBER; i++) {
+		pids[i] = fork_into(b->out, 0, &fd[i]);
+		if (!pids[i]) {
+			close(alive[1]);
+			if (i == DISTURBER)
+				disturb();
+			churn(i, i == CHURNER ? many : 0);
+		}
+		if (pids[i] < 0)
+			return false;
+	}
+	/* The first that die, die with the module; and some of them are asked. */
+	while (!atomic_load(&soak->refused) && !no_use())
+		take_events(&t, 100);
+	for (i = 0; good && (i < rounds || now_ms() < end); i++)
+		good = one_round(i, &t);
+
+	atomic_store(&soak->stop, true);
+	if (write(soak->steps[1], "x", 1) != 1)
+		good = false;
+	getting_on(RUNNER, "waits for the last storms");
+	for (i = CHURNER; i <= DISTURBER; i++) {
+		while (!readable(fd[i], 100))
+			take_all_events(&t);
+		if (waitpid(pids[i], &status, 0) != pids[i] || status) {
+			fprintf(stderr, "# soak: %s ended with %x\n", actor_name[i], status);
+			good = false;
+		}
+		close(fd[i]);
+		atomic_store(&soak->act[i].beat, 0);
+	}
+	while (readable(soak->steps[0], 0) && read(soak->steps[0], &c, 1) == 1)
+		;
+	getting_on(RUNNER, "waits for those who live");
+	close(alive[1]);
+	close(alive[0]);
+	if (waitpid(living, &status, 0) != living || status)
+		atomic_fetch_add(&soak->living_wrong, 1);
+	atomic_store(&soak->act[LIVING].beat, 0);
+	close(livingfd);
+	return good;
+}
+
+/* --- What is left */
+
+static long long field(const char *name)
+{
+	char buf[8192], *p;
+
+	if (read_file("/proc/meminfo", buf, sizeof(buf)) <= 0)
+		return -1;
+	p = strstr(buf, name);
+	return p ? atoll(p + strlen(name)) : -1;
+}
+
+static long long memory(void)
+{
+	write_text("/proc/sys/vm/drop_caches", "3");
+	return field("MemAvailable:");
+}
+
+/* Processes in other namespaces than ours. */
+static int elsewhere(void)
+{
+	struct stat own, st;
+	struct dirent *d;
+	char path[300];
+	int n = 0;
+	DIR *dir;
+
+	dir = opendir("/proc");
+	if (!dir || stat("/proc/self/ns/pid", &own))
+		return -1;
+	while ((d = readdir(dir))) {
+		if (d->d_name[0] < '0' || d->d_name[0] > '9')
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/ns/pid", d->d_name);
+		n += !stat(path, &st) && st.st_ino != own.st_ino;
+	}
+	closedir(dir);
+	return n;
+}
+
+/*
+ * Whether all namespaces are given back: if there may be no more than a few, is
+ * there room for one?
+ */
+static bool room_for_one(void)
+{
+	static const char file[] = "/proc/sys/user/max_pid_namespaces";
+	long long end = now_ms() + SETTLE_MS;
+	int status;
+	char was[32];
+	bool room;
+	pid_t pid;
+
+	if (read_file(file, was, sizeof(was)) <= 0)
+		return true;
+	write_text(file, "40");
+	do {
+		nap(50);
+		pid = fork();
+		if (!pid)
+			_exit(unshare(CLONE_NEWPID) != 0);
+		room = pid > 0 && waitpid(pid, &status, 0) == pid && !status;
+	} while (!room && now_ms() < end);
+	write_text(file, was);
+	return room;
+}
+
+/* Whether it was asked for more than a few seconds. */
+static bool is_long(void)
+{
+	return setting("PIDNS_SOAK_MINUTES", 0) || setting("PIDNS_SOAK_ROUNDS", 0);
+}
+
+static void run(struct box *b)
+{
+	long long end, ms = is_long() ? setting("PIDNS_SOAK_MINUTES", 0) * 60000LL : SHORT_MS;
+	int many = setting("PIDNS_SOAK_MANY", is_long() ? LONG_MANY : SHORT_MANY);
+	int before = elsewhere();
+
+	soak->rounds = setting("PIDNS_SOAK_ROUNDS", 1);
+	if (ko_path() && reload("")) {
+		fprintf(stderr, "# soak: the first load: %m\n");
+		soak->failed_to_load = true;
+		return;
+	}
+	atomic_store(&soak->early, ko_path());
+	soak->ran = session(b, is_long() ? 2 * DISTURBANCES : 2, 0, many);
+	getting_on(RUNNER, "looks at the memory");
+	nap(500);
+	soak->memory_before = memory();
+	atomic_store(&soak->loads, 0);
+	if (soak->ran)
+		soak->ran = session(b, soak->rounds, ms, many);
+	getting_on(RUNNER, "looks at what is left");
+	end = now_ms() + SETTLE_MS;
+	do {
+		nap(200);
+		soak->left = elsewhere() - before;
+		soak->memory_after = memory();
+	} while ((soak->left || soak->memory_after + MEMORY_KB < soak->memory_before) &&
+		 now_ms() < end);
+	soak->namespaces_kept = !room_for_one();
+}
+
+/* --- The watch */
+
+static void show_stack(pid_t pid)
+{
+	char path[64], buf[4096], comm[32], *line, *save;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if (read_file(path, comm, sizeof(comm)) <= 0)
+		return;
+	comm[strcspn(comm, "\n")] = 0;
+	fprintf(stderr, "#   %s (pid %d, %c)\n", comm, pid, task_state(pid) ?: '?');
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	if (read_file(path, buf, sizeof(buf)) <= 0)
+		return;
+	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		fprintf(stderr, "#     %s\n", line);
+}
+
+/* Whether somebody hangs; it is said who, and where all of them are. */
+static bool hangs(struct box *b, long long patience)
+{
+	pid_t pids[64];
+	int i, n;
+
+	for (i = 0; i < ACTORS; i++) {
+		long long beat = atomic_load(&soak->act[i].beat);
+
+		if (beat && now_ms() - beat > patience)
+			break;
+	}
+	if (i == ACTORS)
+		return false;
+	fprintf(stderr, "# soak: %s has not got on for %lld s: %s\n", actor_name[i],
+		patience / 1000, soak->act[i].doing);
+	n = cgroup_procs(b->out, pids, 64);
+	for (i = 0; i < n; i++)
+		show_stack(pids[i]);
+	return true;
+}
+
+static void progress(const char *what, long long ms)
+{
+	long long spaces = atomic_load(&soak->namespaces);
+	long long forks = atomic_load(&soak->forks) + atomic_load(&soak->living_forks);
+	long long loads = atomic_load(&soak->loads);
+	double s = ms / 1000.0;
+
+	fprintf(stderr, "# soak: %s%.0f s: %lld rounds of load and unload (%.2f/s), %lld storms, ",
+		what, s, loads, loads / s, (long long)atomic_load(&soak->ended));
+	fprintf(stderr, "%lld namespaces (%.1f/s), %lld forks (%.0f/s), ", spaces, spaces / s,
+		forks, forks / s);
+	fprintf(stderr, "CPU 1 off %lld times, tracers on %lld times\n",
+		(long long)atomic_load(&soak->switched[HOTPLUG]),
+		(long long)(atomic_load(&soak->switched[FUNCTION]) +
+			    atomic_load(&soak->switched[GRAPH]) +
+			    atomic_load(&soak->switched[KPROBES])));
+}
+
+static void count_lines(struct kmsg *k)
+{
+	char line[KMSG_LINE];
+
+	while (kmsg_next(k, line, 0))
+		soak->lines++;
+}
+
+static int run_and_watch(void)
+{
+	long long start = now_ms(), said = start, s, n;
+	struct kmsg k;
+	struct box b;
+	int fd, status;
+	pid_t pid;
+
+	soak = mmap(NULL, sizeof(*soak), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (soak == MAP_FAILED || pipe2(soak->events, O_CLOEXEC) ||
+	    pipe2(soak->steps, O_CLOEXEC) || box_open(&b) || kmsg_open(&k, 0))
+		return -1;
+	pid = fork_into(b.out, 0, &fd);
+	if (!pid) {
+		run(&b);
+		_exit(0);
+	}
+	while (pid > 0 && !readable(fd, 500)) {
+		count_lines(&k);
+		if (now_ms() - said >= PROGRESS_MS) {
+			said = now_ms();
+			progress("", said - start);
+		}
+		soak->hung = hangs(&b, is_long() ? LONG_HANG_MS : SHORT_HANG_MS);
+		if (soak->hung)
+			break;
+	}
+	if (pid < 0 || soak->hung || waitpid(pid, &status, 0) != pid || status)
+		soak->ran = false;
+	if (!access(CPU1, W_OK))
+		write_text(CPU1, "1");
+	count_lines(&k);
+	close(k.fd);
+	close(fd);
+	progress("in all, ", now_ms() - start);
+	s = (now_ms() - start) / 1000 + 1;
+	n = atomic_load(&soak->all_loads);
+	/*
+	 * Each load may say so, what it has found, that it goes, and why ten
+	 * forks were refused; and then there is one refusal a second.
+	 */
+	soak->lines_allowed = 13 * (n + 1) + s;
+	fprintf(stderr, "# soak: memory %+lld kB, %lld lines in the log (%lld are allowed), ",
+		soak->memory_after - soak->memory_before, soak->lines, soak->lines_allowed);
+	fprintf(stderr, "%lld namespaces died at once\n", (long long)atomic_load(&soak->at_once));
+	if (n)
+		fprintf(stderr, "# soak: ms of a round: storms %lld, unload %lld, death %lld, load %lld\n",
+			soak->spent[STORMING] / n, soak->spent[UNLOADING] / n,
+			soak->spent[DYING] / n, soak->spent[LOADING] / n);
+	if (box_close(&b))
+		soak->left++;
+	sweep(cgroup_root());
+	return 0;
+}
+
+/* --- What is judged */
+
+FIXTURE(soak_storm) {
+};
+
+FIXTURE_VARIANT(soak_storm) {
+	enum kind kind;
+};
+
+FIXTURE_VARIANT_ADD(soak_storm, inside) {
+	.kind = INSIDE,
+};
+
+FIXTURE_VARIANT_ADD(soak_storm, outside) {
+	.kind = OUTSIDE,
+};
+
+FIXTURE_VARIANT_ADD(soak_storm, both) {
+	.kind = BOTH,
+};
+
+FIXTURE_VARIANT_ADD(soak_storm, nested) {
+	.kind = NESTED,
+};
+
+FIXTURE_VARIANT_ADD(soak_storm, many) {
+	.kind = MANY,
+};
+
+FIXTURE_SETUP(soak_storm)
+{
+	ASSERT_NE(NULL, soak);
+}
+
+FIXTURE_TEARDOWN(soak_storm)
+{
+}
+
+/*
+ * I2 and I3: zap_pid_ns_processes() waits for all that have a number. What died
+ * while the module was away is finished when it is back.
+ */
+TEST_F(soak_storm, nothing_survives)
+{
+	EXPECT_LT(0, atomic_load(&soak->storms[variant->kind]));
+	EXPECT_EQ(0, atomic_load(&soak->survived[variant->kind]));
+}
+
+FIXTURE(soak_switch) {
+};
+
+FIXTURE_VARIANT(soak_switch) {
+	enum disturbance what;
+};
+
+FIXTURE_VARIANT_ADD(soak_switch, function) {
+	.what = FUNCTION,
+};
+
+FIXTURE_VARIANT_ADD(soak_switch, graph) {
+	.what = GRAPH,
+};
+
+FIXTURE_VARIANT_ADD(soak_switch, kprobes) {
+	.what = KPROBES,
+};
+
+FIXTURE_VARIANT_ADD(soak_switch, hotplug) {
+	.what = HOTPLUG,
+};
+
+FIXTURE_SETUP(soak_switch)
+{
+	ASSERT_NE(NULL, soak);
+}
+
+FIXTURE_TEARDOWN(soak_switch)
+{
+}
+
+/* A tracer sees what it is on, whoever else is on it, comes and goes. */
+TEST_F(soak_switch, on_and_off)
+{
+	if (soak->absent[variant->what])
+		SKIP(return, "this kernel has none");
+	if (!atomic_load(&soak->switched[variant->what]) && some_survived())
+		SKIP(return, "the storms were over before");
+	EXPECT_LT(0, atomic_load(&soak->switched[variant->what]));
+	EXPECT_EQ(0, atomic_load(&soak->unseen[variant->what]));
+}
+
+FIXTURE(soak) {
+};
+
+FIXTURE_SETUP(soak)
+{
+	ASSERT_NE(NULL, soak);
+}
+
+FIXTURE_TEARDOWN(soak)
+{
+}
+
+/* I1: alloc_pid() has nothing for a dead namespace. */
+TEST_F(soak, the_dead_refuse)
+{
+	EXPECT_LT(0, atomic_load(&soak->refused));
+	EXPECT_EQ(0, atomic_load(&soak->not_refused));
+}
+
+/* As long as init lives, its namespace and those below are as ever. */
+TEST_F(soak, the_living_are_untouched)
+{
+	EXPECT_LT(0, atomic_load(&soak->living_forks));
+	EXPECT_EQ(0, atomic_load(&soak->living_wrong));
+}
+
+/* Not even who nobody knows of. */
+TEST_F(soak, nobody_is_left)
+{
+	EXPECT_EQ(0, soak->left);
+}
+
+/* put_pid_ns(): nobody keeps a reference for good. */
+TEST_F(soak, namespaces_are_given_back)
+{
+	EXPECT_FALSE(soak->namespaces_kept);
+}
+
+TEST_F(soak, module_comes_and_goes)
+{
+	if (!ko_path())
+		SKIP(return, "no PIDNS_GUARD_KO");
+	EXPECT_FALSE(soak->failed_to_load);
+	EXPECT_TRUE(soak->ran);
+	EXPECT_LE(soak->rounds, atomic_load(&soak->loads));
+}
+
+TEST_F(soak, counters_are_plausible)
+{
+	if (!module_loaded() && !ko_path())
+		SKIP(return, "the module is not loaded");
+	EXPECT_EQ(0, atomic_load(&soak->implausible));
+}
+
+TEST_F(soak, memory_is_back)
+{
+	EXPECT_LT(0, soak->memory_after);
+	EXPECT_LT(soak->memory_before - MEMORY_KB, soak->memory_after);
+}
+
+TEST_F(soak, log_is_not_flooded)
+{
+	EXPECT_LE(soak->lines, soak->lines_allowed);
+}
+
+TEST_F(soak, nobody_hangs)
+{
+	EXPECT_FALSE(soak->hung);
+}
+
+int main(int argc, char **argv)
+{
+	restore_module_at_exit();
+	/* Not where the tests are only listed. */
+	if (argc < 2 || strcmp(argv[1], "-l"))
+		if (run_and_watch())
+			soak = NULL;
+	return test_harness_run(argc, argv);
+}
