@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug parity programs model bench check shell selftests \
+.PHONY: all modules modules_install run test test-debug parity programs model soak deep bench check shell selftests \
 	kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -57,6 +57,15 @@ programs: modules selftests
 ## model: prove the race of a fork with the death of an init, on a model of it
 model: $(if $(KDIR),,setup)
 	@scripts/model $(ARGS)
+
+## soak: storms for MINUTES=, or ROUNDS= of load and unload, on KERNEL=stock|bare|debug|debug-bare
+soak: modules selftests
+	@scripts/soak $(addprefix --kernel ,$(KERNEL)) $(addprefix --minutes ,$(MINUTES)) \
+		$(addprefix --rounds ,$(ROUNDS)) $(ARGS)
+
+## deep: all that takes too long for every change: hours (scripts/deep --list)
+deep: modules selftests
+	@scripts/deep $(ARGS)
 
 ## bench: what the module costs and what it brings, as ratios, in a table and pictures
 bench: modules selftests
