@@ -30,6 +30,7 @@ struct storm {
 	atomic_int born;
 	atomic_int refused;	/* helpers that came to an ENOMEM */
 	int calm;		/* after so many births they fork slower; 0: never */
+	int pause_ms;		/* by that */
 	int births[2];		/* a byte for each birth, as long as it is read */
 	int life[2];
 };
@@ -79,7 +80,7 @@ static inline void storm_forks(struct storm *s, int cgroup, bool outside, bool o
 		if (outside && atomic_load(&s->stop))
 			return;
 		if (s->calm && atomic_load(&s->born) > s->calm)
-			poll(NULL, 0, 20);
+			poll(NULL, 0, s->pause_ms);
 		pid = storm_fork(cgroup);
 		if (!pid) {
 			storm_born(s);
