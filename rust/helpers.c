@@ -272,6 +272,9 @@ void pidns_guard_ignore_sigchld(void)
 	disallow_signal(SIGCHLD);
 }
 
+/* How many descriptors are looked at: a task may have a million, and a lock is held. */
+#define FUSE_FDS 4096
+
 /*
  * The device number of the FUSE file system that @task has a file of open, which
  * is its name in /sys/fs/fuse/connections; 0 if there is none, or more than one.
@@ -293,7 +296,7 @@ unsigned int pidns_guard_fuse_connection(struct task_struct *task)
 	if (files) {
 		rcu_read_lock();
 		fdt = files_fdtable(files);
-		for (fd = 0; fd < fdt->max_fds; fd++) {
+		for (fd = 0; fd < min(fdt->max_fds, FUSE_FDS); fd++) {
 			file = rcu_dereference(fdt->fd[fd]);
 			/*
 			 * Files are SLAB_TYPESAFE_BY_RCU: it may have been closed
