@@ -61,9 +61,12 @@ fn say(ns: Pidns<'_>, dead: Pidns<'_>, record: Option<Record>, refused: u32) {
     };
     let since = match &record {
         Some(record) if !record.init.before_load => {
-            Line::<40>::from_fmt(fmt!("for {}", Span(record.age())))
+            Line::<72>::from_fmt(fmt!("for {}", Span(record.age())))
         }
-        _ => Line::from_fmt(fmt!("since before pidns_guard was loaded")),
+        Some(_) => Line::from_fmt(fmt!("since before pidns_guard was loaded")),
+        None => Line::from_fmt(fmt!(
+            "since before pidns_guard was loaded, or its ledger had no room"
+        )),
     };
     let init = match &record {
         Some(Record { init, .. }) => Line::<128>::from_fmt(fmt!(

@@ -235,6 +235,38 @@ TEST_F_TIMEOUT(explain, ledger_keeps_unfinished, TEST_SECONDS)
 	free(ledger);
 }
 
+/*
+ * Somebody can keep every place in the ledger, with inits that are not reaped. What
+ * it has no room for is counted, and guarded and killed as ever.
+ */
+TEST_F_TIMEOUT(explain, full_ledger_enforces, TEST_SECONDS)
+{
+	struct box *b = &self->box;
+	char line[KMSG_LINE];
+	pid_t holder, caller;
+	siginfo_t si;
+	char *text;
+
+	ASSERT_EQ(0, reload("ledger_size=1 stall_secs=0"));
+	holder = fork_with(CLONE_NEWPID);
+	if (!holder)
+		_exit(0);
+	ASSERT_GT(holder, 0);
+	ASSERT_EQ(0, waitid(P_PID, holder, &si, WEXITED | WNOWAIT));
+	ASSERT_EQ(0, start(b));
+	ASSERT_GT(box_inject(b, "member", NULL), 0);
+	EXPECT_EQ(0, box_kill_init(b));
+	EXPECT_EQ(0, box_left(b));
+	EXPECT_EQ(0, fork_by(b->nsfd, 1, &caller));
+	ASSERT_TRUE(kmsg_wait(&self->k, "fork refused: ", line));
+	EXPECT_NE(NULL, strstr(line, ", or its ledger had no room; "));
+	text = guard_file("teardowns");
+	ASSERT_NE(NULL, text);
+	EXPECT_NE(NULL, strstr(text, "\n1 more had no room here"));
+	free(text);
+	ASSERT_EQ(holder, waitpid(holder, NULL, 0));
+}
+
 /* Sizes that make no sense: an error, and nothing is left. */
 TEST_F(explain, bad_sizes)
 {
@@ -281,7 +313,18 @@ TEST_F_TIMEOUT(explain, dead_before_load, TEST_SECONDS)
 	EXPECT_TRUE(ledger_wait_left(ns_number(b->nsfd), b->init));
 }
 
-/* Processes of all namespaces are nothing for somebody without CAP_SYS_ADMIN. */
+/* Whether the caller finds the files empty, which it may open, for they are root's. */
+static bool sees_nothing(void)
+{
+	char *people = guard_file("teardowns"), *programs = guard_file("teardowns.json");
+
+	return people && !*people && programs && !*programs;
+}
+
+/*
+ * Processes of all namespaces are nothing for somebody without CAP_SYS_ADMIN, nor
+ * for one who has it in a user namespace of its own.
+ */
 TEST_F_TIMEOUT(explain, only_for_administrators, TEST_SECONDS)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
@@ -298,13 +341,13 @@ TEST_F_TIMEOUT(explain, only_for_administrators, TEST_SECONDS)
 	EXPECT_NE(NULL, strstr(text, "e_init"));
 	free(text);
 	pid = fork();
-	if (!pid) {
-		/* It may open the files, which are root's. */
-		if (syscall(__NR_capset, &header, none))
-			_exit(1);
-		text = guard_file("teardowns.json");
-		_exit(text && !*text ? 0 : 2);
-	}
+	if (!pid)
+		_exit(syscall(__NR_capset, &header, none) || !sees_nothing());
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	pid = fork();
+	if (!pid)
+		_exit(unshare(CLONE_NEWUSER) || !sees_nothing());
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);
 }
