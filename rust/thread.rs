@@ -291,6 +291,11 @@ impl Symbol {
                 address,
             )
         };
+        // That of nothing known is shown as it is, and is nobody's business.
+        if name.starts_with(b"0x") {
+            name = [0; Self::LEN];
+            name[0] = b'?';
+        }
         Self(name)
     }
 
@@ -317,4 +322,21 @@ impl fmt::Display for Symbol {
 
 fn until_nul(bytes: &[u8]) -> &[u8] {
     bytes.split(|&byte| byte == 0).next().unwrap_or(&[])
+}
+
+#[kunit_tests(pidns_guard_thread)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_go_by_their_names() {
+        let function = bindings::schedule as *const () as c_ulong;
+
+        assert_eq!(Symbol::at(function).as_bytes(), b"schedule");
+    }
+
+    #[test]
+    fn addresses_are_not_shown() {
+        assert_eq!(Symbol::at(0x1234).as_bytes(), b"?");
+    }
 }
