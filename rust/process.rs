@@ -162,7 +162,8 @@ impl<'a> Process<'a> {
             // SAFETY: RCU is held for `'a`, under which this list may be walked
             // (`__for_each_thread()`): a thread that has left it still leads on to one that was
             // there then (`list_del_rcu()`), or to the head, and is freed a grace period later.
-            node = read_once!(unsafe { Racy::new(node) }, next);
+            let here = unsafe { Racy::new(node) };
+            node = read_once!(here, next);
 
             // SAFETY: All nodes but the head are the `thread_node` of a task, for which the same
             // goes.
