@@ -87,7 +87,10 @@ impl Holders {
             .any(|thread| !thread.is_dead() && !thread.is_frozen());
         let holds_itself = !ns.is_zapped() || !waits || record.empty_at.is_some();
 
-        Some((ns.hold(), holds_itself.then(|| Holder::new(init, &rcu))))
+        Some((
+            init.hold_pidns(),
+            holds_itself.then(|| Holder::new(init, &rcu)),
+        ))
     }
 
     fn visit<'rcu>(&mut self, ns: Pidns<'_>, pid: PidRef<'rcu>, rcu: &'rcu rcu::Guard) {

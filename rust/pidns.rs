@@ -167,11 +167,6 @@ impl<'a> Pidns<'a> {
         (code != 0).then_some(code)
     }
 
-    /// Keeps the namespace.
-    pub(crate) fn hold(self) -> Held {
-        Held(self.0.into())
-    }
-
     /// Whether init has come to `zap_pid_ns_processes()`, which clears `PIDNS_ADDING` first.
     pub(crate) fn is_zapped(self) -> bool {
         self.pid_allocated() & bindings::PIDNS_ADDING == 0
@@ -397,6 +392,12 @@ impl<'a> PidRef<'a> {
             let numbers: *const bindings::upid = (&raw const (*self.as_ptr()).numbers).cast();
             Racy::new((*numbers.add(level)).ns)
         })
+    }
+
+    /// The same, to be kept. (One that is there thanks to RCU may have no reference left. This one
+    /// has: that of the PID.)
+    pub(crate) fn hold_pidns(self) -> Held {
+        Held(self.pidns().0.into())
     }
 
     /// The number it has in `ns`; 0 if it has none.

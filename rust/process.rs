@@ -21,6 +21,7 @@ use kernel::{
 
 use crate::{
     pidns::{
+        Held,
         PidRef,
         Pidns, //
     },
@@ -99,6 +100,11 @@ impl<'a> Process<'a> {
     /// The PID namespace it lives in: the one deepest down in which it has a PID.
     pub(crate) fn pidns(self) -> Pidns<'a> {
         self.pid.pidns()
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn hold_pidns(self) -> Held {
+        self.pid.hold_pidns()
     }
 
     /// The first of its threads.
