@@ -25,7 +25,9 @@ static LINES: Limit = Limit::new(10, 1_000_000_000);
 
 /// Notes, and if it is time says, that the caller was refused a PID in a namespace.
 ///
-/// Called by the one who is refused. Does not sleep.
+/// Called by the one who is refused, under RCU. Does not sleep: `printk()` may be called from
+/// anywhere. It may have the caller write to a slow console, and RCU wait for that; so there is a
+/// limit for all namespaces together.
 pub(crate) fn note(ns: Pidns<'_>) {
     let dead = ns.dead();
 

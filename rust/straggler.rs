@@ -50,7 +50,9 @@ impl OnFork for Forks {
     /// will.
     ///
     /// A thread is no straggler. Its group was there before and the reaper has killed all of it,
-    /// or will; `copy_process()` adds no thread to a group that has SIGKILL pending.
+    /// or will; `copy_process()` adds no thread to a group that has SIGKILL pending. The same goes
+    /// for those that the kernel makes for a process, and that do not come by here:
+    /// `create_io_thread()` and `vhost_task_create()` make threads of its group.
     fn on_fork(child: Option<Process<'_>>) {
         // The root namespace is never dead, and the barrier has its price.
         let Some(child) = child.filter(|child| !child.pidns().is_root()) else {

@@ -103,7 +103,8 @@ impl<T: OnAlarm> Alarm<T> {
 impl<T: OnAlarm> PinnedDrop for Alarm<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type's invariant. It waits until the function has returned, and nobody
-        // can queue it again.
+        // can queue it again, the function itself included (`clear_pending_if_disabled()`); a work
+        // is not touched any more once its function has returned (`process_one_work()`).
         unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }
 }

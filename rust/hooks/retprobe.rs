@@ -85,8 +85,10 @@ impl<H: OnReturn> ReturnProbe<H> {
 
 impl<H: OnReturn> Drop for ReturnProbe<H> {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant it is registered. `unregister_kretprobe()` waits for
-        // the handlers that are running, and calls none later.
+        // SAFETY: By the type's invariant it is registered. `unregister_kretprobe()` takes the
+        // handler away (`rethook_stop()`) and waits with `synchronize_rcu()` for those that are
+        // running, which is without preemption (`rethook_trampoline_handler()`). A task that is
+        // still inside the function then returns through the kernel's trampoline, and finds none.
         unsafe { pidns_guard_retprobe_unregister(self.probe.as_ptr()) };
     }
 }
