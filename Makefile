@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug parity programs model soak deep bench check shell selftests \
+.PHONY: all modules modules_install run test test-debug random parity programs model soak deep bench check shell selftests \
 	kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -44,6 +44,10 @@ test: modules selftests
 ## test-debug: the selftests with the module under KASAN, lockdep, kmemleak (slow)
 test-debug: selftests
 	@scripts/test-debug $(KERNEL) $(TESTS)
+
+## random: COUNT= random programs from SEED= on, judged by an oracle of their own
+random: modules selftests
+	@scripts/random $(addprefix --seed ,$(SEED)) $(addprefix --count ,$(COUNT)) $(ARGS)
 
 ## parity: the kernel's own selftests, whose results the module must not change
 parity: modules
@@ -113,4 +117,4 @@ help:
 	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo 'Variables: KDIR=, KSRC= (see scripts/kernel/build --help), TESTS="guard_test ...",'
 	@echo '           KERNEL=debug-bare (for test-debug),'
-	@echo '           ARGS= (for scripts/four-ways, scripts/parity, scripts/model, scripts/bench)'
+	@echo '           ARGS= (for scripts/four-ways, scripts/random, scripts/parity, scripts/model, scripts/bench)'
