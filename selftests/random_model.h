@@ -349,6 +349,19 @@ static inline void spawn(struct world *w, const struct op *op)
 	}
 }
 
+/* It was not to be, after all. */
+static inline void never_born(struct world *w, int task)
+{
+	struct proc *p = &w->proc[task];
+
+	p->life = GONE;
+	w->task[task].alive = false;
+	if (w->ns[p->ns].init == task && w->ns[p->ns].life == ALIVE) {
+		w->ns[p->ns].life = UNBORN;
+		w->ns[p->ns].init = NONE;
+	}
+}
+
 static inline void exit_thread(struct world *w, const struct op *op)
 {
 	int proc = w->task[op->by].proc, status = op->code << 8;

@@ -309,7 +309,7 @@ static inline void order_wait(struct run *r, int task, int proc, int options)
 	struct proc *p = &r->w.proc[proc];
 	struct slot *s;
 
-	if (task == DIRECTOR || has_number(&r->w, task, proc)) {
+	if (p->fd >= 0 && (task == DIRECTOR || has_number(&r->w, task, proc))) {
 		s = post(task, DO_WAIT);
 		s->fd = p->fd;
 	} else {
@@ -361,6 +361,26 @@ static inline void melt(struct run *r)
 	r->w.ice = false;
 }
 
+/*
+ * The worker has become the parent of one that it knows no number of: it waits
+ * for all of its children that are nobody else.
+ */
+static inline void reap_strangers(struct run *r)
+{
+	char buf[1024], *s = buf;
+	int i, status;
+	long pid;
+
+	read_file("/proc/thread-self/children", buf, sizeof(buf));
+	while ((pid = strtol(s, &s, 10)) > 0) {
+		for (i = 0; i < MAX_TASKS; i++)
+			if (r->w.proc[i].fd >= 0 && outer_number(r, i) == pid)
+				break;
+		if (i == MAX_TASKS)
+			raw_wait(P_PID, pid, WEXITED, &status);
+	}
+}
+
 /* In the freezer of cgroup v1 nobody dies. */
 static inline void melt_doomed(struct run *r)
 {
@@ -399,7 +419,9 @@ static inline bool release(struct run *r, int proc)
 		kill_from_above(r, holder);
 		return true;
 	}
-	if (w->live && p->fd >= 0) {
+	if (w->live && p->fd < 0 && op.by == DIRECTOR) {
+		reap_strangers(r);
+	} else if (w->live && (p->fd >= 0 || stage->slot[proc].pid)) {
 		order_wait(r, op.by, proc, 0);
 		if (!await_answer(r, op.by, NONE))
 			object(r, "t%d has died, and nobody has killed it", op.by);
@@ -742,12 +764,15 @@ static inline void finish_race(struct run *r, const struct op *op, const struct 
 			return;
 		}
 		p->unsure = true;
-		if (stage->slot[op->make].pid)
+		if (stage->slot[op->make].pid) {
+			if (stage->slot[op->make].asks && p->life == ALIVE)
+				await_birth(r, op->make);
 			note_birth(r, op);
+		} else {
+			never_born(w, op->make);
+		}
 		if (answer && s->result < 0 && s->result != -ENOMEM)
 			judge_refusal(r, op, true, s->result);
-		if (p->fd < 0)
-			p->life = GONE;
 		return;
 	case STORM:
 		if (answer)
