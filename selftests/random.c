@@ -191,6 +191,10 @@ static int clear_up(struct run *r)
 	melt(r);
 	for (g = 0; g < GROUPS; g++)
 		write_at(r->group[g], "cgroup.freeze", "0");
+	/* cgroup.kill alone does not kill a process whose leader has left. */
+	for (g = 0; objected(r) && g < MAX_TASKS; g++)
+		if (r->w.proc[g].fd >= 0)
+			sys_pidfd_signal(r->w.proc[g].fd, SIGKILL);
 	close_range(r->first_fd, ~0U, 0);
 	if (!objected(r))
 		return 0;

@@ -575,7 +575,8 @@ static inline bool is_ready(struct world *w, const struct op *op)
 		if (op->ns == t->children || !w->ns[op->ns].life ||
 		    !has_open(w, op->by, w->ns[op->ns].birth))
 			return false;
-		if (op->how & BY_PIDFD && (!op->ns || w->ns[op->ns].life != ALIVE))
+		/* A pidfd is that of the leader. */
+		if (op->how & BY_PIDFD && (!op->ns || !leader_lives(w, w->ns[op->ns].init)))
 			return false;
 		return is_within(w, op->ns, from->ns);
 	case FILES:

@@ -170,15 +170,15 @@ static inline void await_exit(struct run *r, int task)
 	}
 }
 
-/* The nearest namespace above @proc, or its own, that is dead. */
+/* The topmost namespace above @proc, or its own, that is dead. */
 static inline int dead_ns_of(const struct world *w, int proc)
 {
-	int ns;
+	int ns, dead = 0;
 
 	for (ns = w->proc[proc].ns; ns; ns = w->ns[ns].parent)
 		if (w->ns[ns].life >= ZOMBIE)
-			return ns;
-	return 0;
+			dead = ns;
+	return dead;
 }
 
 /*
@@ -438,7 +438,7 @@ static inline bool release(struct run *r, int proc)
 static inline void settle(struct run *r)
 {
 	struct world *w = &r->w;
-	int i, ns;
+	int i, nr, ns;
 
 again:
 	w->unsettled = false;
@@ -451,10 +451,15 @@ again:
 		    !await_end(r, i, POLLIN, is_init(w, i)))
 			return;
 	}
-	for (i = 0; i < MAX_TASKS; i++) {
-		struct proc *p = &w->proc[i];
+	/* An init ends when all others have been waited for. */
+	for (nr = 0; nr < MAX_TASKS * (MAX_LEVEL + 2); nr++) {
+		struct proc *p;
 
+		i = nr % MAX_TASKS;
+		p = &w->proc[i];
 		if (!is_process(w, i) || p->life != ZOMBIE || !is_dead(w, p->ns))
+			continue;
+		if (is_init(w, i) && w->ns[p->ns].level != MAX_LEVEL + 1 - nr / MAX_TASKS)
 			continue;
 		/* The topmost init is for its own parent to reap, some day. */
 		if (is_init(w, i) && !is_dead(w, w->ns[p->ns].parent))
@@ -801,6 +806,8 @@ static inline bool is_part_of_death(const struct world *w, const struct world *b
 		return true;
 	if (op->on != DIRECTOR && w->proc[op->on].life != before->proc[op->on].life)
 		return true;
+	if (op->kind == SETNS && op->how & BY_PIDFD && !leader_lives(w, w->ns[op->ns].init))
+		return true;
 	return is_dead(w, before->task[op->by].children) !=
 	       is_dead(before, before->task[op->by].children) ||
 	       (op->kind == SETNS && is_dead(w, op->ns) != is_dead(before, op->ns));
@@ -817,7 +824,9 @@ static inline bool is_apart(struct run *r, const struct op **ops, int n, const s
 
 		if (op->by != DIRECTOR && (op->by == o->by || r->w.task[op->by].proc == o->on))
 			return false;
-		if (o->by != DIRECTOR && r->w.task[o->by].proc == op->on && op->kind != KILL)
+		if (op->kind == KILL || op->on == DIRECTOR)
+			continue;
+		if (op->on == o->on || (o->by != DIRECTOR && r->w.task[o->by].proc == op->on))
 			return false;
 	}
 	return true;

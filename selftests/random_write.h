@@ -77,6 +77,23 @@ static inline int draw_ns(const struct world *w, unsigned long long *state)
 	return found;
 }
 
+/* One of those that live deepest down. */
+static inline int draw_deep_task(const struct world *w, unsigned long long *state)
+{
+	int i, n = 0, found = DIRECTOR, level, deepest = 0;
+
+	for (i = 0; i < MAX_TASKS; i++) {
+		level = w->ns[w->proc[w->task[i].proc].ns].level;
+		if (!w->task[i].alive || level < deepest)
+			continue;
+		n = level > deepest ? 1 : n + 1;
+		deepest = level;
+		if (one_in(state, n))
+			found = i;
+	}
+	return found;
+}
+
 /* A fork of this or that kind; most are of the cheap one. */
 static inline int draw_how(unsigned long long *state)
 {
@@ -127,6 +144,10 @@ static inline struct op draw_op(const struct world *w, unsigned long long *state
 		op.make = next_task(w);
 		op.ns = next_ns(w);
 		op.how = draw_how(state);
+		if (one_in(state, 5)) {
+			op.by = draw_deep_task(w, state);
+			op.how |= IN_NEW;
+		}
 		break;
 	case THREAD:
 		op.make = next_task(w);
@@ -267,7 +288,7 @@ static inline void write_program(struct program *p, unsigned long long seed, boo
 {
 	unsigned long long state = seed * 0x2545f4914f6cdd1dULL + 1;
 	struct run r = { .patient = 1 };
-	int first, race, want = 3 + draw_below(&state, 10);
+	int first, race, deep = 0, want = 3 + draw_below(&state, 10);
 	struct op op;
 
 	memset(p, 0, sizeof(*p));
@@ -281,6 +302,15 @@ static inline void write_program(struct program *p, unsigned long long seed, boo
 		.how = (draw_how(&state) | IN_NEW) & ~(IN_VFORK | AS_SIBLING),
 	};
 	perform(&r, p, 0);
+	/* Some begin far down. */
+	if (one_in(&state, 4))
+		deep = 1 + draw_below(&state, MAX_LEVEL - 1);
+	for (want += deep; deep && p->nr <= deep; perform(&r, p, p->nr - 1)) {
+		op = draw_op(&r.w, &state, SPAWN);
+		op.by = draw_deep_task(&r.w, &state);
+		op.how = (op.how | IN_NEW) & ~AS_SIBLING;
+		p->op[p->nr++] = op;
+	}
 	while (p->nr < want) {
 		first = p->nr;
 		if (reload && (one_in(&state, 5) || (r.w.unsettled && !r.w.loaded))) {
