@@ -417,20 +417,21 @@ static void *share(size_t size)
 }
 
 /* What is measured in each round, without and with: all of it. */
-static struct {
+struct todo {
 	void (*measure)(const void *);
 	struct tree trees[16];
 	long values[16];
 	bool of_trees;
 	int n;
-} todo;
+};
 
-static void measure_all(const void *unused)
+static void measure_all(const void *arg)
 {
+	const struct todo *todo = arg;
 	int i;
 
-	for (i = 0; i < todo.n; i++)
-		todo.measure(todo.of_trees ? (void *)&todo.trees[i] : (void *)&todo.values[i]);
+	for (i = 0; i < todo->n; i++)
+		todo->measure(todo->of_trees ? (void *)&todo->trees[i] : (void *)&todo->values[i]);
 }
 
 int main(int argc, char **argv)
@@ -444,6 +445,7 @@ int main(int argc, char **argv)
 		{ "time", measure_time, true }, { "walk", measure_walk, true },
 		{ "bystander", measure_bystander, true },
 	};
+	static struct todo todo;
 	size_t job = 0;
 
 	while (argc > 3 && job < LENGTH(jobs) && strcmp(argv[2], jobs[job].name))
@@ -464,6 +466,6 @@ int main(int argc, char **argv)
 		else
 			todo.values[todo.n] = atol(argv[todo.n + 3]);
 	}
-	alternate(measure_all, NULL);
+	alternate(measure_all, &todo);
 	return 0;
 }
