@@ -418,7 +418,7 @@ static void *share(size_t size)
 
 /* What is measured in each round, without and with: all of it. */
 struct todo {
-	void (*measure)(const void *);
+	void (*measure)(const void *arg);
 	struct tree trees[16];
 	long values[16];
 	bool of_trees;
@@ -431,7 +431,8 @@ static void measure_all(const void *arg)
 	int i;
 
 	for (i = 0; i < todo->n; i++)
-		todo->measure(todo->of_trees ? (void *)&todo->trees[i] : (void *)&todo->values[i]);
+		todo->measure(todo->of_trees ? (const void *)&todo->trees[i] :
+					       (const void *)&todo->values[i]);
 }
 
 int main(int argc, char **argv)
