@@ -282,7 +282,7 @@ TEST_F(explain, bad_sizes)
 		EXPECT_FALSE(module_loaded());
 		EXPECT_NE(0, access(GUARD_DIR, F_OK));
 	}
-	EXPECT_EQ(2, kmsg_count(&self->k, "ledger_size="));
+	EXPECT_EQ(3, kmsg_count(&self->k, "ledger_size="));
 	ASSERT_EQ(0, load("ledger_size=4096"));
 }
 
