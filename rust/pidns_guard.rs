@@ -9,7 +9,7 @@
 //! - [`guard`]: from now on nobody gets a PID there any more;
 //! - [`teardown`]: init is alone, and leaves.
 //!
-//! [`adoption`] finishes what was dying before the module came.
+//! [`adoption`] finishes what was dying before the module came, and takes a last look when it goes.
 //!
 //! How it is explained:
 //!
@@ -21,7 +21,7 @@
 //!
 //! All of that is safe code. It stands on [`pidns`], [`process`] and [`thread`], a view of what the
 //! kernel has, on [`hooks`], the ways to be called by it, and on [`params`], what it has been told;
-//! [`published`], [`racy`], [`limit`] and [`text`] are tools.
+//! [`published`], [`racy`], [`preemption`], [`limit`] and [`text`] are tools.
 //!
 //! Enforcement keeps no state about any namespace: whether it is dead is read off the namespace
 //! itself, each time it matters. The ledger decides nothing.
