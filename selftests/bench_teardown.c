@@ -35,6 +35,7 @@ struct tree {
 /* What all have in common. */
 static struct {
 	atomic_int ready;
+	atomic_bool failed;
 	atomic_llong beat;
 	atomic_bool stop;
 	atomic_int samples;
@@ -75,6 +76,14 @@ static void fork_on(void)
 	}
 }
 
+/* The one who waits for all of them would wait for ever. */
+static void __noreturn give_up_tree(const char *what)
+{
+	fprintf(stderr, "%s: %m\n", what);
+	atomic_store(&shared->failed, true);
+	_exit(1);
+}
+
 static void make_members(const struct tree *tree)
 {
 	int i, flags = CLONE_VM | SIGCHLD;
@@ -90,7 +99,7 @@ static void make_members(const struct tree *tree)
 		stacks = mmap(NULL, (size_t)tree->members * STACK, PROT_READ | PROT_WRITE,
 			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		if (stacks == MAP_FAILED)
-			give_up("mmap");
+			give_up_tree("mmap");
 	}
 	for (i = 0; i < tree->members; i++) {
 		pid_t pid;
@@ -103,7 +112,7 @@ static void make_members(const struct tree *tree)
 				be_member((void *)tree);
 		}
 		if (pid < 0)
-			give_up("a member");
+			give_up_tree("a member");
 	}
 	for (i = 0; i < tree->forkers; i++)
 		if (!fork())
@@ -119,7 +128,7 @@ static void __noreturn be_init(const struct tree *tree, int levels)
 		signal(SIGCHLD, SIG_IGN);
 	if (levels > 1) {
 		if (unshare(CLONE_NEWPID))
-			give_up("unshare");
+			give_up_tree("unshare");
 		if (!fork())
 			be_init(tree, levels - 1);
 	} else {
@@ -150,8 +159,11 @@ static pid_t make_tree(const struct tree *tree)
 	if (pid < 0 || setns(self, CLONE_NEWPID))
 		give_up("init");
 	close(self);
-	while (atomic_load(&shared->ready) < all)
+	while (atomic_load(&shared->ready) < all) {
+		if (atomic_load(&shared->failed))
+			exit(1);
 		usleep(2000);
+	}
 	/* Let the last ones fall asleep. */
 	usleep(20000);
 	return pid;
