@@ -5,6 +5,7 @@
  *   bench_teardown ROUNDS outlive MB...    P3: how long a member outlives an init
  *                                          that has so much memory
  *   bench_teardown ROUNDS time TREE...     P4: from SIGKILL to the end of waitpid()
+ *   bench_teardown ROUNDS settled TREE...  the same, and until RCU has freed all of it
  *   bench_teardown ROUNDS walk TREE...     P6: of that, what the module's walk takes
  *   bench_teardown ROUNDS bystander TREE...
  *                                          P5: what forks outside wait meanwhile
@@ -14,7 +15,7 @@
  * TREE is KIND,MEMBERS[,LEVELS[,MB of init[,MB of each member]]], KIND one of
  * processes, light (processes that share the memory of init) and threads.
  *
- * "walk" and "bystander" are for one CPU whose clock counts instructions: in wall
+ * "settled", "walk" and "bystander" are for one CPU whose clock counts instructions: in wall
  * time they would measure what else the machine does.
  */
 #include <sys/mman.h>
@@ -230,6 +231,22 @@ static void measure_time(const void *arg)
 	for (i = 0; i < times; i++)
 		sum += kill_tree(make_tree(tree));
 	report("P4", tree->name, tree->members, sum / times);
+}
+
+/*
+ * What RCU has to free is freed before waitpid() returns, or after it: this comes
+ * to its end when all of it is.
+ */
+static void measure_settled(const void *arg)
+{
+	const struct tree *tree = arg;
+	pid_t init = make_tree(tree);
+	long long start = now_ns(), waited = kill_tree(init);
+
+	if (write_at(AT_FDCWD, "/sys/module/rcutree/parameters/do_rcu_barrier", "1"))
+		give_up("rcu_barrier");
+	report("waited", tree->name, tree->members, waited);
+	report("settled", tree->name, tree->members, now_ns() - start);
 }
 
 static void measure_walk(const void *arg)
@@ -456,7 +473,7 @@ int main(int argc, char **argv)
 	} jobs[] = {
 		{ "outlive", measure_outlive, false }, { "against", measure_against_all, false },
 		{ "time", measure_time, true }, { "walk", measure_walk, true },
-		{ "bystander", measure_bystander, true },
+		{ "bystander", measure_bystander, true }, { "settled", measure_settled, true },
 	};
 	static struct todo todo;
 	size_t job = 0;
@@ -464,7 +481,7 @@ int main(int argc, char **argv)
 	while (argc > 3 && job < LENGTH(jobs) && strcmp(argv[2], jobs[job].name))
 		job++;
 	if (argc < 4 || argc > 3 + (int)LENGTH(todo.trees) || job == LENGTH(jobs)) {
-		fprintf(stderr, "usage: %s ROUNDS outlive|against|time|walk|bystander WHAT...\n", argv[0]);
+		fprintf(stderr, "usage: %s ROUNDS outlive|against|time|settled|walk|bystander WHAT...\n", argv[0]);
 		return 2;
 	}
 	rounds = atoi(argv[1]);
