@@ -106,7 +106,9 @@ static void make_members(const struct tree *tree)
 		pid_t pid;
 
 		if (stacks) {
-			pid = clone(be_member, stacks + (size_t)(i + 1) * STACK, flags, (void *)tree);
+			char *top = stacks + (size_t)(i + 1) * STACK;
+
+			pid = clone(be_member, top, flags, (void *)tree);
 		} else {
 			pid = fork();
 			if (!pid)
@@ -348,7 +350,7 @@ static void measure_bystander(const void *arg)
 
 #define CGROUP	"/sys/fs/cgroup/bench"
 
-static bool populated(void)
+static bool inhabited(void)
 {
 	char text[256];
 
@@ -360,7 +362,7 @@ static void kill_all_in_loop(void)
 {
 	static char text[1 << 20];
 
-	while (populated()) {
+	while (inhabited()) {
 		char *p = text, *end;
 
 		read_file(CGROUP "/cgroup.procs", text, sizeof(text));
@@ -395,7 +397,7 @@ static void measure_against(const char *way, const struct tree *tree)
 	else
 		kill(init, SIGKILL);
 	reap(init);
-	while (populated())
+	while (inhabited())
 		usleep(100);
 	report_as(way, "P9", "gone", tree->members, now_ns() - start);
 	if (rmdir(CGROUP))
@@ -468,7 +470,7 @@ int main(int argc, char **argv)
 {
 	static const struct {
 		const char *name;
-		void (*measure)(const void *);
+		void (*measure)(const void *arg);
 		bool of_trees;
 	} jobs[] = {
 		{ "outlive", measure_outlive, false }, { "against", measure_against_all, false },
@@ -481,7 +483,8 @@ int main(int argc, char **argv)
 	while (argc > 3 && job < LENGTH(jobs) && strcmp(argv[2], jobs[job].name))
 		job++;
 	if (argc < 4 || argc > 3 + (int)LENGTH(todo.trees) || job == LENGTH(jobs)) {
-		fprintf(stderr, "usage: %s ROUNDS outlive|against|time|settled|walk|bystander WHAT...\n", argv[0]);
+		fprintf(stderr, "usage: %s ROUNDS outlive|against|time|settled|walk|bystander WHAT...\n",
+			argv[0]);
 		return 2;
 	}
 	rounds = atoi(argv[1]);

@@ -13,25 +13,28 @@
  *	errors [STATE...]
  */
 #include <linux/capability.h>
+#include <linux/const.h>
 #include <linux/futex.h>
 #include <sys/ioctl.h>
 
 #include "pidns_fuse.h"
 
 #ifndef CLONE_AUTOREAP
-#define CLONE_AUTOREAP		(1ULL << 34)
-#define CLONE_NNP		(1ULL << 35)
-#define CLONE_PIDFD_AUTOKILL	(1ULL << 36)
+#define CLONE_AUTOREAP		_BITULL(34)
+#define CLONE_NNP		_BITULL(35)
+#define CLONE_PIDFD_AUTOKILL	_BITULL(36)
 #endif
 
 /* MAX_PID_NS_LEVEL of the kernel: the root namespace is level 0. */
 #define DEEPEST		32
 /* What pid_max of a namespace begins with (PID_MAX_LIMIT). */
-#define PID_LIMIT	(1 << 22)
+#define PID_LIMIT	0x400000
 /* The lowest that it can be set to (pid_max_min). */
 #define PID_MAX_LEAST	301
 /* Low enough to be free in any namespace but the root one. */
 #define FREE_ABOVE	250
+/* Said where the caller could not get ready: no call here fails so. */
+#define NOT_READY	EXDEV
 
 enum caller { ROOT, NOBODY, OWNER, RESTORER, MEMBER, CALLERS };
 
@@ -67,7 +70,7 @@ enum { FREE = -100, LAST, MAX };
 struct call {
 	const char *name;
 	int (*fn)(const struct call *call, struct place *p);
-	uint64_t flags;
+	__u64 flags;
 	int callers;	/* the set of those who make it */
 	bool apart;	/* by a process of its own, as it changes the caller */
 	pid_t tid[3];
@@ -137,7 +140,7 @@ static int do_clone3(const struct call *call, struct place *p)
 {
 	struct {
 		struct clone_args args;
-		uint64_t more;
+		__u64 more;
 	} a = { .args = { .flags = call->flags } };
 	size_t size = sizeof(a.args);
 	pid_t tid[DEEPEST + 2];
@@ -208,7 +211,7 @@ static int do_clone3(const struct call *call, struct place *p)
 		break;
 	case NPROC:
 		if (setrlimit(RLIMIT_NPROC, &none))
-			return EXDEV;
+			return NOT_READY;
 		break;
 	}
 	if (call->flags & CLONE_PIDFD)
@@ -266,17 +269,18 @@ static int do_setns(const struct call *call, struct place *p)
 	return result(setns(fd, call->flags));
 }
 
-#define SOME	(1 << ROOT | 1 << MEMBER)
-#define ALL	((1 << CALLERS) - 1)
+#define SOME	(_BITUL(ROOT) | _BITUL(MEMBER))
+#define ALL	(_BITUL(CALLERS) - 1)
 /* Those whom the capabilities make a difference to. */
-#define RIGHTS	(ALL & ~(1 << RESTORER))
+#define RIGHTS	(ALL & ~_BITUL(RESTORER))
 
 #define CLONE3(_name, _callers, ...) \
 	{ .name = "fork." _name, .fn = do_clone3, .callers = _callers, __VA_ARGS__ }
 #define SET_TID(_name, ...) \
 	CLONE3("set_tid." _name, ALL, __VA_ARGS__)
 #define UNSHARE(_name, _callers, ...) \
-	{ .name = "unshare." _name, .fn = do_unshare, .callers = _callers, .apart = true, __VA_ARGS__ }
+	{ .name = "unshare." _name, .fn = do_unshare, .callers = _callers, .apart = true, \
+	  __VA_ARGS__ }
 #define SETNS(_name, _flags, _detail) \
 	{ .name = "setns." _name, .fn = do_setns, .callers = RIGHTS, .apart = true, \
 	  .flags = _flags, .detail = _detail }
@@ -289,7 +293,8 @@ static const struct call calls[] = {
 	  .flags = CLONE_NEWPID | SIGCHLD },
 	{ .name = "fork.clone_parent", .fn = do_clone, .callers = SOME, .apart = true,
 	  .flags = CLONE_PARENT | SIGCHLD },
-	{ .name = "fork.clone_vm", .fn = do_clone_vm, .callers = SOME, .flags = CLONE_VM | SIGCHLD },
+	{ .name = "fork.clone_vm", .fn = do_clone_vm, .callers = SOME,
+	  .flags = CLONE_VM | SIGCHLD },
 	{ .name = "fork.thread", .fn = do_clone_vm, .callers = SOME, .apart = true,
 	  .flags = CLONE_VM | CLONE_SIGHAND | CLONE_THREAD },
 	{ .name = "fork.thread_alone", .fn = do_clone, .callers = SOME, .flags = CLONE_THREAD },
@@ -299,7 +304,7 @@ static const struct call calls[] = {
 	CLONE3("long_args", SOME, .detail = LONG),
 	CLONE3("null_args", SOME, .detail = NULL_ARGS),
 	CLONE3("bad_signal", SOME, .detail = BAD_SIGNAL),
-	CLONE3("unknown_flag", SOME, .flags = 1ULL << 60),
+	CLONE3("unknown_flag", SOME, .flags = _BITULL(60)),
 	CLONE3("newpid", RIGHTS, .flags = CLONE_NEWPID),
 	CLONE3("newpid_thread", SOME,
 	       .flags = CLONE_NEWPID | CLONE_THREAD | CLONE_SIGHAND | CLONE_VM),
@@ -309,7 +314,8 @@ static const struct call calls[] = {
 	CLONE3("autoreap", SOME, .flags = CLONE_AUTOREAP),
 	CLONE3("autokill", RIGHTS, .flags = CLONE_AUTOREAP | CLONE_PIDFD | CLONE_PIDFD_AUTOKILL),
 	CLONE3("nproc", RIGHTS, .detail = NPROC, .apart = true),
-	CLONE3("nproc_set_tid_zero", RIGHTS, .detail = NPROC, .apart = true, .tid = { 0 }, .size = 1),
+	CLONE3("nproc_set_tid_zero", RIGHTS, .detail = NPROC, .apart = true,
+	       .tid = { 0 }, .size = 1),
 	CLONE3("pidfd", SOME, .flags = CLONE_PIDFD),
 	CLONE3("pidfd_bad_pointer", SOME, .flags = CLONE_PIDFD, .detail = BAD_PIDFD),
 	CLONE3("pidfd_same_pointer", SOME, .flags = CLONE_PIDFD | CLONE_PARENT_SETTID,
@@ -390,7 +396,7 @@ static void say(int fd, int call, int error)
 		_exit(96);
 }
 
-static int set_caps(uint64_t caps)
+static int set_caps(__u64 caps)
 {
 	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	struct __user_cap_data_struct data[2] = {
@@ -417,7 +423,7 @@ static void go_there(struct place *p)
 	if (!ret && p->caller == NOBODY)
 		ret = setresgid(65534, 65534, 65534) || setresuid(65534, 65534, 65534);
 	if (!ret && p->caller == RESTORER)
-		ret = set_caps(1ULL << CAP_CHECKPOINT_RESTORE);
+		ret = set_caps(_BITULL(CAP_CHECKPOINT_RESTORE));
 	if (ret) {
 		fprintf(stderr, "# a %s does not get there: %m\n", callers[p->caller]);
 		_exit(95);
@@ -426,7 +432,7 @@ static void go_there(struct place *p)
 
 static bool made_by(const struct call *call, const struct place *p)
 {
-	return (call->callers & 1 << p->caller) && (p->only < 0 || p->only == call - calls);
+	return (call->callers & _BITUL(p->caller)) && (p->only < 0 || p->only == call - calls);
 }
 
 /* Lets a process of its own make the call. */
@@ -495,7 +501,7 @@ struct plan {
 
 static bool has_server(const struct state *state)
 {
-	return state->callers & 1 << MEMBER;
+	return state->callers & _BITUL(MEMBER);
 }
 
 /* A member that makes the calls when it is told to, as a caller of its own. */
@@ -820,11 +826,11 @@ static int make_unborn_again(struct place *p)
 	return undo(syscall(__NR_clone3, &args, sizeof(args))) == EFAULT ? 0 : -1;
 }
 
-#define OUTSIDE	(ALL & ~(1 << MEMBER))
-#define JUST_ROOT	(1 << ROOT)
+#define OUTSIDE	(ALL & ~_BITUL(MEMBER))
+#define JUST_ROOT	_BITUL(ROOT)
 
 static const struct state states[] = {
-	{ "root", .callers = OUTSIDE & ~(1 << OWNER) },
+	{ "root", .callers = OUTSIDE & ~_BITUL(OWNER) },
 	{ "unborn", .callers = OUTSIDE, .make = make_unborn },
 	{ "unborn_again", .callers = JUST_ROOT, .make = make_unborn_again },
 	{ "alive", ALIVE, 1, .callers = ALL },
@@ -937,7 +943,7 @@ static int keep(const struct state *state, int only)
 	else if (!state->depth)
 		ret = pipe2(plan.answers, O_CLOEXEC);
 	for (caller = 0; caller < CALLERS && !ret; caller++)
-		if (state->callers & 1 << caller)
+		if (state->callers & _BITUL(caller))
 			ret = fill(&plan, caller);
 	if (unmake_state(&plan))
 		ret = -1;

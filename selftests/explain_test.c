@@ -80,7 +80,8 @@ static bool is_told(struct kmsg *k, pid_t caller, int nsfd, int level, const cha
 	if (!kmsg_wait(k, want, line))
 		return false;
 	snprintf(want, sizeof(want),
-		 ": its init e_init (pid %d) %s; use \"unshare --fork\", or setns() back", init, how);
+		 ": its init e_init (pid %d) %s; use \"unshare --fork\", or setns() back",
+		 init, how);
 	if (strstr(line, want))
 		return true;
 	fprintf(stderr, "# said: %s\n# expected: %s\n", line, want);
@@ -307,7 +308,8 @@ TEST_F_TIMEOUT(explain, dead_before_load, TEST_SECONDS)
 	free(ledger);
 	ASSERT_EQ(0, fork_by(b->nsfd, 1, &caller));
 	ASSERT_TRUE(kmsg_wait(&self->k, "fork refused: ", line));
-	EXPECT_NE(NULL, strstr(line, ", dead since before pidns_guard was loaded: its init e_init"));
+	EXPECT_NE(NULL, strstr(line,
+			       ", dead since before pidns_guard was loaded: its init e_init"));
 	ASSERT_EQ(b->init, waitpid(b->init, NULL, 0));
 	b->reaped = true;
 	EXPECT_TRUE(ledger_wait_left(ns_number(b->nsfd), b->init));
@@ -441,7 +443,7 @@ TEST_F_TIMEOUT(explain, flood, FLOOD_SECONDS)
 	/* Ten at once, and one a second. */
 	EXPECT_LE(lines, 10 + (now_ms() - start_ms) / 1000 + 1);
 	EXPECT_GE(lines, 1);
-	TH_LOG("%ld refused forks by %ld tasks, %ld namespaces: %d lines in %lld s, %+lld kB available",
+	TH_LOG("%ld forks refused, %ld tasks, %ld namespaces: %d lines in %lld s, %+lld kB free",
 	       forks, tasks, namespaces, lines, (now_ms() - start_ms) / 1000, after - before);
 	/* What a kernel keeps for later differs by more than all of the ledger. */
 	EXPECT_GT(after, before - 64 * 1024);

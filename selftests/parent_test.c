@@ -45,7 +45,7 @@ static void init_kin(struct box *b)
 	forever();
 }
 
-static pid_t make_init(struct box *b, uint64_t flags, int exit_signal)
+static pid_t make_init(struct box *b, __u64 flags, int exit_signal)
 {
 	struct clone_args args = {
 		.flags = flags | CLONE_NEWPID, .exit_signal = exit_signal,

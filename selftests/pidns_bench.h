@@ -39,8 +39,9 @@ static inline long long now_ns(void)
 static inline void report_as(const char *way, const char *figure, const char *what,
 			     long x, long long value)
 {
-	printf("{\"figure\":\"%s\",\"case\":\"%s\",\"x\":%ld,\"way\":\"%s\",\"round\":%d,\"value\":%lld}\n",
-	       figure, what, x, way, this_round, value);
+	printf("{\"figure\":\"%s\",\"case\":\"%s\",\"x\":%ld,\"way\":\"%s\",", figure, what, x,
+	       way);
+	printf("\"round\":%d,\"value\":%lld}\n", this_round, value);
 	fflush(stdout);
 }
 

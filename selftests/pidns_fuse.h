@@ -20,9 +20,9 @@
 #define FUSE_LENGTH	4096
 
 /* The request that a daemon does not answer by itself. */
-static uint32_t fuse_silent = FUSE_READ;
+static __u32 fuse_silent = FUSE_READ;
 
-static inline void fuse_reply(int fd, uint64_t unique, int error, void *data, size_t size)
+static inline void fuse_reply(int fd, __u64 unique, int error, void *data, size_t size)
 {
 	struct fuse_out_header out = {
 		.len = sizeof(out) + size, .error = error, .unique = unique,
@@ -36,7 +36,7 @@ static inline void fuse_reply(int fd, uint64_t unique, int error, void *data, si
 		_exit(95);
 }
 
-static inline struct fuse_attr fuse_attr_of(uint64_t node)
+static inline struct fuse_attr fuse_attr_of(__u64 node)
 {
 	struct fuse_attr attr = {
 		.ino = node, .nlink = 1, .blksize = 4096,

@@ -358,7 +358,7 @@ static inline int box_open(struct box *b)
 }
 
 /* fork() with flags of clone3(), into a cgroup; the pidfd goes to @pidfd. */
-static inline pid_t fork_into(int cgroup, uint64_t flags, int *pidfd)
+static inline pid_t fork_into(int cgroup, __u64 flags, int *pidfd)
 {
 	struct clone_args args = {
 		.flags = flags | CLONE_INTO_CGROUP | CLONE_PIDFD,
@@ -379,7 +379,7 @@ static inline int open_pidns(pid_t pid)
 }
 
 /* Starts the namespace with @fn as its init. */
-static inline int box_spawn(struct box *b, uint64_t flags,
+static inline int box_spawn(struct box *b, __u64 flags,
 			    void (*fn)(struct box *b, void *arg), void *arg)
 {
 	b->init = fork_into(b->in, CLONE_NEWPID | flags, &b->initfd);

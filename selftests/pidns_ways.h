@@ -40,7 +40,7 @@ static inline pid_t sys_clone3(struct clone_args *args)
 	return syscall(__NR_clone3, args, sizeof(*args));
 }
 
-static inline pid_t fork_with(uint64_t flags)
+static inline pid_t fork_with(__u64 flags)
 {
 	struct clone_args args = { .flags = flags, .exit_signal = SIGCHLD };
 

@@ -1025,7 +1025,8 @@ static int run_and_watch(void)
 		soak->memory_after - soak->memory_before, soak->lines, soak->lines_allowed);
 	fprintf(stderr, "%lld namespaces died at once\n", (long long)atomic_load(&soak->at_once));
 	if (n)
-		fprintf(stderr, "# soak: ms of a fork: %d, and of a round: storms %lld, unload %lld, ",
+		fprintf(stderr,
+			"# soak: ms of a fork: %d, and of a round: storms %lld, unload %lld, ",
 			soak->fork_ms, soak->spent[STORMING] / n, soak->spent[UNLOADING] / n);
 	if (n)
 		fprintf(stderr, "death %lld, load %lld\n", soak->spent[DYING] / n,

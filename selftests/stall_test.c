@@ -156,10 +156,12 @@ static int tell_where(struct told *t, bool fuse)
 	snprintf(path, sizeof(path), "/proc/%d/stack", t->pid);
 	if (read_file(path, buf, sizeof(buf)) <= 0)
 		return -1;
-	for (p = buf; (p = strstr(p, "] ")); )
-		if (sscanf(p += 2, "%63[^+]", t->function) == 1 &&
+	for (p = strstr(buf, "] "); p; p = strstr(p, "] ")) {
+		p += 2;
+		if (sscanf(p, "%63[^+]", t->function) == 1 &&
 		    (!fuse || is_of_fuse(t->function)))
 			return 0;
+	}
 	return -1;
 }
 
@@ -437,7 +439,7 @@ static void reads(struct box *b)
 }
 
 /* A member gets stuck on a FUSE server outside, which is @silent about that. */
-static int start_over_fuse(struct box *b, uint32_t silent, void (*member)(struct box *b))
+static int start_over_fuse(struct box *b, __u32 silent, void (*member)(struct box *b))
 {
 	int mnt;
 
@@ -468,7 +470,8 @@ static int end_by_abort(struct box *b __maybe_unused)
 	int at, ret;
 
 	snprintf(name, sizeof(name), "%d/abort", me->connection);
-	if (access(dir, F_OK) || (at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
+	at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (at < 0)
 		return -1;
 	ret = write_at(at, name, "1");
 	close(at);
@@ -588,8 +591,10 @@ static int build_lock(struct box *b)
 	reader = fork_into(b->out, 0, &fd);
 	if (!reader) {
 		be('c');
-		if (setns(mnt, CLONE_NEWNS) || (file = open(FUSE_FILE, O_RDONLY)) < 0 ||
-		    enter(b->nsfd))
+		if (setns(mnt, CLONE_NEWNS))
+			_exit(1);
+		file = open(FUSE_FILE, O_RDONLY);
+		if (file < 0 || enter(b->nsfd))
 			_exit(1);
 		if (!fork_into(b->in, 0, &fd)) {
 			be('m');
@@ -784,7 +789,7 @@ static int build_init_stuck(struct box *b)
 		return -1;
 	close(mnt);
 	t = tell(b, b->init, 1, 'D', "fuse");
-	strcpy(t->function, "exit_aio");
+	snprintf(t->function, sizeof(t->function), "exit_aio");
 	tell_connection(t, me->connection);
 	if (kill_init(b))
 		return -1;
@@ -857,7 +862,8 @@ static int build_group(struct box *b)
 	box_reap_ours(b);
 	t = tell(b, getpid(), 2, 'S', "group");
 	blame(t, "", getpid());
-	strcpy(t->text, "outside, in the process group of a member that is gone");
+	snprintf(t->text, sizeof(t->text),
+		 "outside, in the process group of a member that is gone");
 	return kill_init(b);
 }
 
@@ -874,7 +880,7 @@ static int build_alive(struct box *b)
 	if (start(b, stays, -1))
 		return -1;
 	t = tell(b, b->m[0].pid, 2, 'S', "alive");
-	strcpy(t->text, "nothing has killed it");
+	snprintf(t->text, sizeof(t->text), "nothing has killed it");
 	return kill_init(b);
 }
 
@@ -1064,6 +1070,7 @@ static bool is_reported(struct stage *s)
 	long long end = now_ms() + PATIENCE_MS;
 	char line[KMSG_LINE], want[KMSG_LINE], header[KMSG_LINE], tail[KMSG_LINE], was[KMSG_LINE];
 	int in_log = s->holders < IN_LOG ? s->holders : IN_LOG, i = -1;
+	int lines = in_log + (s->holders > IN_LOG);	/* which counts the rest */
 	struct kmsg k;
 
 	if (kmsg_open(&k, s->from))
@@ -1095,9 +1102,9 @@ static bool is_reported(struct stage *s)
 					snprintf(was, sizeof(was), "%s", line);
 			}
 		}
-	} while (i < in_log + (s->holders > IN_LOG));
+	} while (i < lines);
 	close(k.fd);
-	if (i == in_log + (s->holders > IN_LOG))
+	if (i == lines)
 		return true;
 	fprintf(stderr, "# in the log: %s\n", was);
 	for (i = 0; i < in_log && i < s->nr; i++) {
