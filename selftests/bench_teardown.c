@@ -64,7 +64,6 @@ static int be_member(void *arg)
 	while (tree->beats)
 		atomic_store(&shared->beat, now_ns());
 	forever();
-	return 0;
 }
 
 static void fork_on(void)

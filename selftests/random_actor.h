@@ -29,14 +29,11 @@
 #define DIRECTOR	MAX_TASKS	/* the worker itself, as one of them */
 #define STACK		8192
 
-/* Where all of them see the shared memory, also after an exec. */
 #ifndef __aligned
 #define __aligned(n)	__attribute__((aligned(n)))
 #endif
-#ifndef __noreturn
-#define __noreturn	__attribute__((noreturn))
-#endif
 
+/* Where all of them see the shared memory, also after an exec. */
 #define STAGE_ADDRESS	((void *)0x100000000000UL)
 /* The argument that makes the program an actor. */
 #define ACTOR_ARGUMENT	"--actor"
