@@ -22,6 +22,12 @@ die() {
 	exit "${DIE_STATUS:-1}"
 }
 
+# kbuild_sources PATH...: the files there that modules are built from, without those
+# that a build has made.
+kbuild_sources() {
+	find "$@" \( -name Kbuild -o -name Makefile -o -name '*.rs' -o -name '*.[ch]' \) ! -name '*.mod.c' | sort
+}
+
 # elapsed SINCE: "2 min 10 s"
 elapsed() {
 	local s=$((SECONDS - $1))
