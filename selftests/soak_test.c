@@ -1037,43 +1037,21 @@ static int run_and_watch(void)
 	return 0;
 }
 
-/* --- What is judged */
+/* --- What is judged, when all is over */
 
-FIXTURE(soak_storm) {
-};
+FIXTURE(soak_storm) {};
+FIXTURE_SETUP(soak_storm) { ASSERT_NE(NULL, soak); }
+FIXTURE_TEARDOWN(soak_storm) {}
 
 FIXTURE_VARIANT(soak_storm) {
 	enum kind kind;
 };
 
-FIXTURE_VARIANT_ADD(soak_storm, inside) {
-	.kind = INSIDE,
-};
-
-FIXTURE_VARIANT_ADD(soak_storm, outside) {
-	.kind = OUTSIDE,
-};
-
-FIXTURE_VARIANT_ADD(soak_storm, both) {
-	.kind = BOTH,
-};
-
-FIXTURE_VARIANT_ADD(soak_storm, nested) {
-	.kind = NESTED,
-};
-
-FIXTURE_VARIANT_ADD(soak_storm, many) {
-	.kind = MANY,
-};
-
-FIXTURE_SETUP(soak_storm)
-{
-	ASSERT_NE(NULL, soak);
-}
-
-FIXTURE_TEARDOWN(soak_storm)
-{
-}
+FIXTURE_VARIANT_ADD(soak_storm, inside) { .kind = INSIDE };
+FIXTURE_VARIANT_ADD(soak_storm, outside) { .kind = OUTSIDE };
+FIXTURE_VARIANT_ADD(soak_storm, both) { .kind = BOTH };
+FIXTURE_VARIANT_ADD(soak_storm, nested) { .kind = NESTED };
+FIXTURE_VARIANT_ADD(soak_storm, many) { .kind = MANY };
 
 /*
  * I2 and I3: zap_pid_ns_processes() waits for all that have a number. What died
@@ -1085,37 +1063,18 @@ TEST_F(soak_storm, nothing_survives)
 	EXPECT_EQ(0, atomic_load(&soak->survived[variant->kind]));
 }
 
-FIXTURE(soak_switch) {
-};
+FIXTURE(soak_switch) {};
+FIXTURE_SETUP(soak_switch) { ASSERT_NE(NULL, soak); }
+FIXTURE_TEARDOWN(soak_switch) {}
 
 FIXTURE_VARIANT(soak_switch) {
 	enum disturbance what;
 };
 
-FIXTURE_VARIANT_ADD(soak_switch, function) {
-	.what = FUNCTION,
-};
-
-FIXTURE_VARIANT_ADD(soak_switch, graph) {
-	.what = GRAPH,
-};
-
-FIXTURE_VARIANT_ADD(soak_switch, kprobes) {
-	.what = KPROBES,
-};
-
-FIXTURE_VARIANT_ADD(soak_switch, hotplug) {
-	.what = HOTPLUG,
-};
-
-FIXTURE_SETUP(soak_switch)
-{
-	ASSERT_NE(NULL, soak);
-}
-
-FIXTURE_TEARDOWN(soak_switch)
-{
-}
+FIXTURE_VARIANT_ADD(soak_switch, function) { .what = FUNCTION };
+FIXTURE_VARIANT_ADD(soak_switch, graph) { .what = GRAPH };
+FIXTURE_VARIANT_ADD(soak_switch, kprobes) { .what = KPROBES };
+FIXTURE_VARIANT_ADD(soak_switch, hotplug) { .what = HOTPLUG };
 
 /* A tracer sees what it is on, whoever else is on it, comes and goes. */
 TEST_F(soak_switch, on_and_off)
@@ -1128,17 +1087,9 @@ TEST_F(soak_switch, on_and_off)
 	EXPECT_EQ(0, atomic_load(&soak->unseen[variant->what]));
 }
 
-FIXTURE(soak) {
-};
-
-FIXTURE_SETUP(soak)
-{
-	ASSERT_NE(NULL, soak);
-}
-
-FIXTURE_TEARDOWN(soak)
-{
-}
+FIXTURE(soak) {};
+FIXTURE_SETUP(soak) { ASSERT_NE(NULL, soak); }
+FIXTURE_TEARDOWN(soak) {}
 
 /* I1: alloc_pid() has nothing for a dead namespace. */
 TEST_F(soak, the_dead_refuse)
