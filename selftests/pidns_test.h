@@ -275,6 +275,32 @@ static inline int cgroup_procs(int dir, pid_t *pids, int max)
 	return n;
 }
 
+/* Says where a task is; a help to whoever reads of a failure. */
+static inline void show_stack(pid_t pid)
+{
+	char path[64], buf[4096], comm[32], *line, *save;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if (read_file(path, comm, sizeof(comm)) <= 0)
+		return;
+	comm[strcspn(comm, "\n")] = 0;
+	fprintf(stderr, "#   %s (pid %d, %c)\n", comm, pid, task_state(pid) ?: '?');
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	if (read_file(path, buf, sizeof(buf)) <= 0)
+		return;
+	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+		fprintf(stderr, "#     %s\n", line);
+}
+
+static inline void show_stacks(int cgroup)
+{
+	pid_t pids[64];
+	int i, n = cgroup_procs(cgroup, pids, 64);
+
+	for (i = 0; i < n; i++)
+		show_stack(pids[i]);
+}
+
 static inline const char *cgroup_root(void)
 {
 	static const char * const roots[] = {

@@ -915,27 +915,10 @@ static void run(struct box *b)
 
 /* --- The watch */
 
-static void show_stack(pid_t pid)
-{
-	char path[64], buf[4096], comm[32], *line, *save;
-
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	if (read_file(path, comm, sizeof(comm)) <= 0)
-		return;
-	comm[strcspn(comm, "\n")] = 0;
-	fprintf(stderr, "#   %s (pid %d, %c)\n", comm, pid, task_state(pid) ?: '?');
-	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
-	if (read_file(path, buf, sizeof(buf)) <= 0)
-		return;
-	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
-		fprintf(stderr, "#     %s\n", line);
-}
-
 /* Whether somebody hangs; it is said who, and where all of them are. */
 static bool hangs(struct box *b, long long patience)
 {
-	pid_t pids[64];
-	int i, n;
+	int i;
 
 	for (i = 0; i < ACTORS; i++) {
 		long long beat = atomic_load(&soak->act[i].beat);
@@ -947,9 +930,7 @@ static bool hangs(struct box *b, long long patience)
 		return false;
 	fprintf(stderr, "# soak: %s has not got on for %lld s: %s\n", actor_name[i],
 		patience / 1000, soak->act[i].doing);
-	n = cgroup_procs(b->out, pids, 64);
-	for (i = 0; i < n; i++)
-		show_stack(pids[i]);
+	show_stacks(b->out);
 	return true;
 }
 
