@@ -15,6 +15,7 @@
 #include "pidns_module.h"
 
 #define FAULT_SECONDS	3600
+#define PRESSURE_SECONDS	600
 #define SLAB		"/sys/kernel/debug/failslab/"
 #define PAGES		"/sys/kernel/debug/fail_page_alloc/"
 
@@ -114,45 +115,128 @@ static bool failed(int nth)
 	return has;
 }
 
-/* Loaded with a fault or without, the module refuses, and kills what is there. */
-static bool does_its_work(void)
+/* Memory that is taken from all others. */
+struct pressure {
+	void *eaten;
+	size_t size;
+};
+
+static bool squeeze(struct pressure *p, long long leave_kb)
+{
+	p->size = (mem_available_kb() - leave_kb) * 1024;
+	p->eaten = mmap(NULL, p->size, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+	/* Nor is each child to take as much for its page tables. */
+	if (p->eaten != MAP_FAILED && !madvise(p->eaten, p->size, MADV_DONTFORK))
+		return true;
+	p->size = 0;
+	return false;
+}
+
+static void relieve(struct pressure *p)
+{
+	if (p->size)
+		munmap(p->eaten, p->size);
+	p->size = 0;
+}
+
+/* What came of a look at the module's work. */
+enum work { WORKS, NO_MEMORY, BROKEN, NOT_REFUSED, NOT_KILLED, HANGS };
+
+static const char * const work_names[] = {
+	[WORKS] = "it works",
+	[NO_MEMORY] = "there is no memory to look at it",
+	[BROKEN] = "it cannot be looked at",
+	[NOT_REFUSED] = "the fork was not refused by it",
+	[NOT_KILLED] = "the member was not killed by it",
+	[HANGS] = "who looks at it comes to no end",
+};
+
+static enum work cannot(void)
+{
+	return errno == ENOMEM ? NO_MEMORY : BROKEN;
+}
+
+static enum work see_it_work(void)
+{
+	int status = 0;
+	pid_t pid;
+
+	if (unshare(CLONE_NEWPID))
+		return cannot();
+	pid = fork();
+	if (!pid) {
+		pid = fork();
+		if (!pid)
+			forever();
+		_exit(pid > 0 ? WORKS : cannot());
+	}
+	if (pid < 0)
+		return cannot();
+	/* It goes when its member has gone. */
+	if (waitpid(pid, &status, 0) != pid || status)
+		return WIFEXITED(status) ? WEXITSTATUS(status) : BROKEN;
+	pid = fork();
+	if (!pid)
+		_exit(0);
+	return pid < 0 && errno == ENOMEM ? WORKS : NOT_REFUSED;
+}
+
+/* Who waits for memory goes on when there is some again. */
+static enum work look_at_work(struct box *b, struct pressure *p)
+{
+	int status, fd = -1;
+	bool ended;
+	pid_t pid;
+
+	pid = fork_into(b->out, 0, &fd);
+	if (!pid)
+		_exit(see_it_work());
+	if (pid < 0)
+		return cannot();
+	ended = readable(fd, PATIENCE_MS);
+	if (!ended && p) {
+		relieve(p);
+		ended = readable(fd, PATIENCE_MS);
+	}
+	if (!ended) {
+		show_stacks(b->out);
+		kill(pid, SIGKILL);
+	}
+	close(fd);
+	if (waitpid(pid, &status, 0) != pid || !ended)
+		return HANGS;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : BROKEN;
+}
+
+/*
+ * Loaded with a fault or without, the module refuses, and kills what is there. Where
+ * memory is short, who looks at that may lack it too, and then looks again.
+ */
+static bool does_its_work(struct box *b, struct pressure *p)
 {
 	struct counters before, now;
-	int status = 0;
+	enum work found;
 	bool counts;
-	pid_t pid;
 
 	/* There may have been no memory for them, which is no reason not to load. */
 	counts = !read_counters(&before);
-	pid = fork();
-	if (!pid) {
-		alarm(PATIENCE_MS / 1000);
-		if (unshare(CLONE_NEWPID))
-			_exit(1);
-		pid = fork();
-		if (!pid) {
-			if (!fork())
-				forever();
-			_exit(0);
-		}
-		if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
-			_exit(2);
-		pid = fork();
-		if (!pid)
-			_exit(0);
-		_exit(pid < 0 && errno == ENOMEM ? 0 : 3);
+	found = look_at_work(b, p);
+	if (found == WORKS && counts) {
+		if (read_counters(&now))
+			found = NO_MEMORY;
+		else if (now.killed == before.killed)
+			found = NOT_KILLED;
+		else if (now.refused == before.refused)
+			found = p ? NO_MEMORY : NOT_REFUSED;
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) != pid || status) {
-		fprintf(stderr, "# it does not do its work: status %x\n", status);
-		return false;
+	if (found == NO_MEMORY && p) {
+		relieve(p);
+		return does_its_work(b, NULL);
 	}
-	if (!counts)
-		return true;
-	if (read_counters(&now) || now.refused == before.refused || now.killed == before.killed) {
-		fprintf(stderr, "# that was not the module's work\n");
-		return false;
-	}
-	return true;
+	if (found != WORKS)
+		fprintf(stderr, "# %s\n", work_names[found]);
+	return found == WORKS;
 }
 
 /* Whether it said so: the kernel does not, where it has not come to call the module. */
@@ -188,7 +272,7 @@ TEST_F_TIMEOUT(faults, each_allocation_of_load, FAULT_SECONDS)
 			refused++;
 			by_module += said_why(&k);
 		} else {
-			EXPECT_TRUE(does_its_work())
+			EXPECT_TRUE(does_its_work(&self->box, NULL))
 				TH_LOG("allocation %u", n);
 			ASSERT_EQ(0, unload());
 			works += fault;
@@ -308,8 +392,7 @@ TEST_F_TIMEOUT(faults, each_allocation_of_files, FAULT_SECONDS)
 
 FIXTURE(faults_pressure) {
 	struct box box;
-	void *eaten;
-	size_t size;
+	struct pressure pressure;
 };
 
 FIXTURE_SETUP(faults_pressure)
@@ -328,51 +411,50 @@ FIXTURE_TEARDOWN(faults_pressure)
 {
 	if (!ko_path() || !getenv("PIDNS_PRESSURE"))
 		return;
-	if (self->size)
-		munmap(self->eaten, self->size);
+	relieve(&self->pressure);
 	EXPECT_EQ(0, box_close(&self->box));
 	if (module_loaded())
 		EXPECT_EQ(0, unload());
 }
 
 /* Whether it is there or not, it is so in one piece. */
-static bool all_or_nothing(void)
+static bool all_or_nothing(struct box *b, struct pressure *p)
 {
 	bool good;
 
 	if (!module_loaded())
 		return nothing_left();
-	good = does_its_work();
+	good = does_its_work(b, p);
 	return !unload() && nothing_left() && good;
 }
 
 /* Memory is short for all: what there is has to be taken from caches. */
-TEST_F_TIMEOUT(faults_pressure, of_all, TEST_SECONDS)
+TEST_F_TIMEOUT(faults_pressure, of_all, PRESSURE_SECONDS)
 {
 	/*
 	 * A load takes 3 MB, and on a debug kernel many times as much, which also
 	 * keeps back what is freed. Without any to be had the OOM killer would come.
 	 */
 	bool debug = !access("/sys/kernel/debug/kmemleak", F_OK);
-	long long leave_kb = (debug ? 256 : 10) * 1024, take_kb = mem_available_kb() - leave_kb;
-	int i, loaded = 0;
+	long long leave_kb = (debug ? 256 : 10) * 1024;
+	struct pressure *p = &self->pressure;
+	int i, loaded = 0, relieved = 0;
 
-	ASSERT_GT(take_kb, 0);
-	self->size = take_kb * 1024;
-	self->eaten = mmap(NULL, self->size, PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
-	ASSERT_NE(MAP_FAILED, self->eaten);
 	for (i = 0; i < 5; i++) {
+		if (!p->size)
+			ASSERT_TRUE(squeeze(p, leave_kb));
 		if (load("ledger_size=4096"))
 			EXPECT_EQ(ENOMEM, errno);
 		loaded += module_loaded();
-		ASSERT_TRUE(all_or_nothing());
+		ASSERT_TRUE(all_or_nothing(&self->box, p));
+		relieved += !p->size;
 	}
-	TH_LOG("%d of %d loaded, with %lld kB available", loaded, i, mem_available_kb());
+	TH_LOG("%d of %d loaded, with %lld kB available; to see %d at work took more",
+	       loaded, i, leave_kb, relieved);
 }
 
 /* Memory is short for the one who loads it: he is killed in the middle, or he is not. */
-TEST_F_TIMEOUT(faults_pressure, of_loader, TEST_SECONDS)
+TEST_F_TIMEOUT(faults_pressure, of_loader, PRESSURE_SECONDS)
 {
 	int i, status, killed = 0, loaded = 0, dir = self->box.in;
 	char room[16], enabled[256];
@@ -396,7 +478,7 @@ TEST_F_TIMEOUT(faults_pressure, of_loader, TEST_SECONDS)
 		ASSERT_EQ(pid, waitpid(pid, &status, 0));
 		killed += WIFSIGNALED(status);
 		loaded += module_loaded();
-		ASSERT_TRUE(all_or_nothing())
+		ASSERT_TRUE(all_or_nothing(&self->box, NULL))
 			TH_LOG("room for %s bytes", room);
 	}
 	TH_LOG("%d loaders killed, %d of %d loaded", killed, loaded, i);
