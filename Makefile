@@ -43,7 +43,7 @@ test: modules selftests
 
 ## test-debug: the selftests with the module under KASAN, lockdep, kmemleak (slow)
 test-debug: selftests
-	@scripts/test-debug $(KERNEL) $(TESTS)
+	@scripts/test-debug $(KERNEL) $(ARGS) $(TESTS)
 
 ## random: COUNT= random programs from SEED= on, judged by an oracle of their own
 random: modules selftests
@@ -117,4 +117,4 @@ help:
 	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo 'Variables: KDIR=, KSRC= (see scripts/kernel/build --help), TESTS="guard_test ...",'
 	@echo '           KERNEL=debug-bare (for test-debug),'
-	@echo '           ARGS= (for scripts/four-ways, scripts/random, scripts/parity, scripts/model, scripts/bench)'
+	@echo '           ARGS= (for scripts/test-debug, scripts/four-ways, scripts/random, scripts/parity, scripts/model, scripts/bench)'
