@@ -52,7 +52,7 @@ toolchain_vars() {
 		fi
 		# The one whose words are in the configuration: another rustc cannot
 		# read its metadata.
-		n=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\(.*\)"$/\1/p' "$conf")
+		n=$(sed -n 's/^CONFIG_RUSTC_VERSION_TEXT="\{0,1\}\([^"]*\)"\{0,1\}$/\1/p' "$conf")
 		for bin in /usr/bin "${CARGO_HOME:-$HOME/.cargo}/bin"; do
 			[[ ! -x $bin/rustc || $("$bin/rustc" --version) != "$n" ]] || { rustc=$bin/rustc; break; }
 		done
