@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug random parity programs model soak deep bench check shell selftests \
+.PHONY: all modules modules_install run test test-debug test-debian random parity programs model soak deep bench check shell selftests \
 	kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -44,6 +44,10 @@ test: modules selftests
 ## test-debug: the selftests with the module under KASAN, lockdep, kmemleak (slow)
 test-debug: selftests
 	@scripts/test-debug $(KERNEL) $(ARGS) $(TESTS)
+
+## test-debian: the selftests on the kernel that Debian ships, KERNEL=debian|debian-generic
+test-debian: modules selftests
+	@scripts/four-ways --kernel $(or $(KERNEL),debian) $(addprefix --only ,$(TESTS)) $(ARGS)
 
 ## random: COUNT= random programs from SEED= on, judged by an oracle of their own
 random: modules selftests
