@@ -482,7 +482,7 @@ int main(int argc, char **argv)
 	while (argc > 3 && job < LENGTH(jobs) && strcmp(argv[2], jobs[job].name))
 		job++;
 	if (argc < 4 || argc > 3 + (int)LENGTH(todo.trees) || job == LENGTH(jobs)) {
-		fprintf(stderr, "usage: %s ROUNDS JOB WHAT...: see the head of the source\n", argv[0]);
+		fprintf(stderr, "usage: %s ROUNDS JOB WHAT..., see its source\n", argv[0]);
 		return 2;
 	}
 	rounds = atoi(argv[1]);
