@@ -17,12 +17,15 @@
 #include <linux/kprobes.h>
 #include <linux/magic.h>
 #include <linux/moduleparam.h>
+#include <linux/pid.h>
+#include <linux/pid_namespace.h>
 #include <linux/preempt.h>
 #include <linux/sched/task.h>
 #include <linux/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/tracepoint.h>
+#include <trace/events/sched.h>
 #include <asm/syscall.h>
 #include <asm/unistd.h>
 
@@ -31,6 +34,26 @@
 #define CREATE_TRACE_POINTS
 #define CREATE_RUST_TRACE_POINTS
 #include "trace.h"
+
+/*
+ * What is hooked goes by its name, and nobody else would see that a kernel passes
+ * it something else: for such a one the module does not build. (dup_mmap() is
+ * declared to the kernel's mm/ only, and none of its arguments is looked at.)
+ */
+static_assert(__same_type(alloc_pid, struct pid *(struct pid_namespace *, pid_t *, size_t)));
+static_assert(__same_type(zap_pid_ns_processes, void (struct pid_namespace *)));
+
+static void __maybe_unused tracepoints_pass(void)
+{
+	check_trace_callback_type_sched_process_exit(
+		(void (*)(void *, struct task_struct *, bool))NULL);
+	check_trace_callback_type_sched_process_fork(
+		(void (*)(void *, struct task_struct *, struct task_struct *))NULL);
+	check_trace_callback_type_sched_process_wait(
+		(void (*)(void *, struct pid *))NULL);
+	check_trace_callback_type_sched_process_free(
+		(void (*)(void *, struct task_struct *))NULL);
+}
 
 /* What they are when nobody says otherwise. load_module() sets them before init. */
 struct pidns_guard_params pidns_guard_params __ro_after_init = {
