@@ -24,20 +24,22 @@ use crate::{
     stall, //
 };
 
-/// Notes what is dying, and with `kill` finishes it. May sleep.
+/// Notes what is dying, and with `kill` finishes it. May sleep. What is returned is to be dropped
+/// when the hooks are gone.
 ///
-/// To be called once the hooks are in place: what they do not see, because it came before, is seen
-/// here.
-pub(crate) fn adopt(kill: bool) {
+/// To be called once the hooks act: what they do not see, because it came before, is seen here.
+pub(crate) fn adopt(kill: bool) -> Option<LastLook> {
     // Whoever was just passing one of the tracepoints may still have done so without our probe, as
-    // where somebody else has one there (`tracepoint_add_func()`). A child that it had attached has
-    // to be seen now: that is done under `tasklist_lock`, and so by an RCU reader.
+    // where somebody else has one there (`tracepoint_add_func()`), or have found that it does not
+    // act. A child that it had attached has to be seen now: that is done under `tasklist_lock`, and
+    // so by an RCU reader. Who attaches one later, or dies later, finds that the hooks do act.
     rcu::synchronize_rcu();
 
     note();
-    if kill {
+    kill.then(|| {
         kill_doomed();
-    }
+        LastLook
+    })
 }
 
 /// Finishes, when it is dropped, what the reaper's watch has begun and left to others.

@@ -14,3 +14,4 @@ pub(crate) mod ftrace;
 pub(crate) mod retprobe;
 pub(crate) mod tracepoint;
 pub(crate) mod twin;
+pub(crate) mod umh;

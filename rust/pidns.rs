@@ -10,6 +10,7 @@
 //! C headers: [`include/linux/pid_namespace.h`](srctree/include/linux/pid_namespace.h) and
 //! [`include/linux/pid.h`](srctree/include/linux/pid.h)
 
+use core::ptr;
 use kernel::{
     bindings,
     pid_namespace::PidNamespace,
@@ -76,9 +77,19 @@ impl<'a> Pidns<'a> {
     /// The PID namespace that a task in the middle of `do_exit()` is the child reaper of; `None`
     /// for all other tasks, and for the root namespace.
     pub(crate) fn reaped_by(task: &'a CurrentTask) -> Option<Self> {
-        let ns = Self(task.active_pid_ns()?);
+        let ns = Self::of(task)?;
 
-        (!ns.is_root() && task.tgid_nr_ns(Some(ns.0)) == CHILD_REAPER).then_some(ns)
+        (!ns.is_root() && ns.nr_of(task) == CHILD_REAPER).then_some(ns)
+    }
+
+    /// The PID namespace that a task lives in, as the kernel itself has it.
+    pub(crate) fn of(task: &'a CurrentTask) -> Option<Self> {
+        task.active_pid_ns().map(Self)
+    }
+
+    /// The number that a task's process has here, as the kernel itself has it; 0 if it has none.
+    pub(crate) fn nr_of(self, task: &CurrentTask) -> Pid {
+        task.tgid_nr_ns(Some(self.0))
     }
 
     #[inline]
@@ -97,6 +108,21 @@ impl<'a> Pidns<'a> {
     /// Whether it is the namespace that the system began with, which is never dead.
     pub(crate) fn is_root(self) -> bool {
         self.level() == 0
+    }
+
+    /// Whether it is the same as another one.
+    pub(crate) fn is(self, other: Pidns<'_>) -> bool {
+        ptr::eq(self.0, other.0)
+    }
+
+    /// Whether it is as deep down as it has others above, the topmost of which is the root one.
+    pub(crate) fn is_sound(self) -> bool {
+        let mut levels = (0..=self.level()).rev();
+
+        self.level() <= bindings::MAX_PID_NS_LEVEL as usize
+            && self
+                .lineage()
+                .all(|ns| levels.next() == Some(ns.level()) && ns.is_root() == ns.is(Self::root()))
     }
 
     /// The number that `/proc/PID/ns/pid` shows.
@@ -124,7 +150,7 @@ impl<'a> Pidns<'a> {
     }
 
     /// This namespace, the one it was made in, and so on up to the root.
-    fn lineage(self) -> impl Iterator<Item = Self> {
+    pub(crate) fn lineage(self) -> impl Iterator<Item = Self> {
         core::iter::successors(Some(self), |ns| ns.parent())
     }
 
@@ -206,6 +232,13 @@ impl<'a> Pidns<'a> {
         // before this section began would have shown the bit cleared, or the pointer replaced.
         let reaper = unsafe { Thread::from_raw(reaper) };
         read_once!(reaper.signal(), live.counter) == 0
+    }
+
+    /// Whether it has an init that lives, as the root namespace always has.
+    pub(crate) fn is_alive(self) -> bool {
+        let rcu = rcu::read_lock();
+
+        !self.is_unborn() && !self.is_dead(Death::OfLastThread, &rcu) && self.allocated() > 0
     }
 
     /// Whether there is no init yet. (Once it has been released, there is a dangling pointer to it.)

@@ -10,6 +10,7 @@
 //! - [`teardown`]: init is alone, and leaves.
 //!
 //! [`adoption`] finishes what was dying before the module came, and takes a last look when it goes.
+//! Before that comes the [`trial`]: whether the kernel is one that all of this may be done on.
 //!
 //! How it is explained:
 //!
@@ -56,6 +57,7 @@ mod teardown;
 mod text;
 mod thread;
 mod trace;
+mod trial;
 
 module! {
     type: PidnsGuard,
@@ -70,6 +72,7 @@ struct PidnsGuard {
     _guard: Option<guard::Guard>,
     _stragglers: Option<straggler::Stragglers>,
     _reaper: reaper::Reaper,
+    _last_look: Option<adoption::LastLook>,
     _teardowns: teardown::Teardowns,
     _stalls: Option<stall::Stalls>,
     _files: debugfs::Files,
@@ -90,7 +93,8 @@ impl kernel::Module for PidnsGuard {
 }
 
 impl PidnsGuard {
-    /// Sets up one hook after the other. Where one fails, those before it are dropped again.
+    /// Sets up one hook after the other, and lets them act when all are there. Where one fails, or
+    /// the trial, those before it are dropped again.
     fn load() -> Result<Self> {
         let &Params {
             guard,
@@ -112,7 +116,8 @@ impl PidnsGuard {
         let stragglers = kill.then(straggler::Stragglers::new).transpose()?;
         let guard = guard.then(guard::Guard::new).transpose()?;
 
-        adoption::adopt(kill);
+        trial::pass()?;
+        let last_look = adoption::adopt(kill);
 
         pr_info!(
             "loaded: guard {}, kill {}, early {}\n",
@@ -125,6 +130,7 @@ impl PidnsGuard {
             _guard: guard,
             _stragglers: stragglers,
             _reaper: reaper,
+            _last_look: last_look,
             _teardowns: teardowns,
             _stalls: stalls,
             _files: files,

@@ -16,7 +16,6 @@ use kernel::{
 };
 
 use crate::{
-    adoption::LastLook,
     counters::COUNTERS,
     hooks::tracepoint::{
         OnExit,
@@ -39,7 +38,8 @@ use crate::{
         Process, //
     },
     stall,
-    trace, //
+    trace,
+    trial, //
 };
 
 /// Notes the deaths of inits, and kills what they leave behind, for as long as the value lives.
@@ -48,8 +48,6 @@ pub(crate) struct Reaper {
     _exits: Probe<SchedProcessExit<Exits>>,
     /// Who waits for its members, where the kernel's own order is asked for.
     _waits: Option<Probe<SchedProcessWait<Waits>>>,
-    /// What was left to a walk that does not come any more. Goes last.
-    _last_look: Option<LastLook>,
 }
 
 impl Reaper {
@@ -64,7 +62,6 @@ impl Reaper {
         Ok(Self {
             _waits: late.then(Probe::register).transpose()?,
             _exits: Probe::register()?,
-            _last_look: kill.then_some(LastLook),
         })
     }
 }
@@ -78,6 +75,11 @@ impl OnExit for Exits {
     /// the walk. [`straggler`](crate::straggler) has the other one, between the attachment of a
     /// child and its look at the death: a child is seen by the walk, or sees the death, or both.
     fn on_exit(task: &CurrentTask) {
+        if !trial::is_over() {
+            trial::exited(task);
+            return;
+        }
+
         let Some(ns) = Pidns::reaped_by(task) else {
             return;
         };
@@ -101,6 +103,11 @@ impl OnWait for Waits {
     /// Not the entry of `zap_pid_ns_processes()`: there `PIDNS_ADDING` is still set, and a child
     /// that is attached behind the walk would not see the death.
     fn on_wait(init: &CurrentTask) {
+        if !trial::is_over() {
+            trial::waited();
+            return;
+        }
+
         if let Some(ns) = Pidns::reaped_by(init).filter(|ns| ns.is_zapped()) {
             // `disable_pid_allocation()` is no full barrier between the death and the walk.
             smp_mb(Full);

@@ -22,7 +22,8 @@ use crate::{
     },
     ledger,
     process::Process,
-    trace, //
+    trace,
+    trial, //
 };
 
 /// Kills stragglers for as long as the value lives.
@@ -54,6 +55,11 @@ impl OnFork for Forks {
     /// for those that the kernel makes for a process, and that do not come by here:
     /// `create_io_thread()` and `vhost_task_create()` make threads of its group.
     fn on_fork(child: Option<Process<'_>>) {
+        if !trial::is_over() {
+            trial::forked(child);
+            return;
+        }
+
         // The root namespace is never dead, and the barrier has its price.
         let Some(child) = child.filter(|child| !child.pidns().is_root()) else {
             return;

@@ -135,6 +135,16 @@ impl<'a> Thread<'a> {
         self.state() == bindings::TASK_RUNNING
     }
 
+    /// Whether it has never been woken.
+    pub(crate) fn is_new(self) -> bool {
+        self.state() == bindings::TASK_NEW
+    }
+
+    /// Whether it has files, as all have who have not given them up at their end.
+    pub(crate) fn has_files(self) -> bool {
+        !read_once!(self.0, files).is_null()
+    }
+
     /// Whether its tracer has stopped it.
     pub(crate) fn is_stopped_by_tracer(self) -> bool {
         self.state() & bindings::__TASK_TRACED != 0

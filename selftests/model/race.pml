@@ -28,7 +28,6 @@
  *	ZAP		zap_pid_ns_processes() takes place
  *	STOCK		the kernel's guard and kill are there
  *	LOAD, UNLOAD	the module comes, goes
- *	FIRST		nobody else is on the tracepoints, see change()
  *	LIFETIME	init is freed in the end
  *	MAY_RUN		a child may run before it is killed
  *
@@ -79,7 +78,7 @@ bit live_b[LEVELS + 1];
 bit adding[LEVELS + 1];			/* PIDNS_ADDING in pid_allocated */
 bit adding_b[LEVELS + 1];
 bit born[LEVELS + 1];			/* child_reaper is not null */
-bit hook[4], hook_b[4];			/* tracepoint->funcs, ftrace_ops_list */
+bit hook[4], hook_b[4];			/* tracepoint->funcs, ftrace_ops_list: it is there, and acts */
 #define ON_EXIT		0		/* rust/reaper.rs: Exits */
 #define ON_FORK		1		/* rust/straggler.rs: Forks */
 #define ON_ALLOC	2		/* rust/guard.rs: Requests */
@@ -575,14 +574,12 @@ out:	skip
 /*
  * rust/hooks/tracepoint.rs: Probe::register(), rust/hooks/ftrace.rs: Ops, and back;
  * kernel/tracepoint.c: tracepoint_add_func(), tracepoint_remove_func(). Their
- * rcu_assign_pointer() is no full barrier. Where nobody else was there code is
- * patched (static_branch_enable()), with an interrupt on each CPU.
+ * rcu_assign_pointer() is no full barrier. At load all hooks are there before any
+ * acts: rust/trial.rs: pass() lets them with one store, which each of them looks at.
+ * Here that is one store for each, in any order.
  */
 inline change(which) {
-	d_step { empty(hook, which); hook_b[which] = 1 };
-#ifdef FIRST
-	sync_cpus()
-#endif
+	d_step { empty(hook, which); hook_b[which] = 1 }
 }
 
 /* Nobody is waited for, but all has come out of the buffers that went in before. */
@@ -656,7 +653,7 @@ proctype Load()
 	byte level, s, c;
 	bit is_dead;
 #ifdef LOAD
-	/* rust/pidns_guard.rs: PidnsGuard::init() */
+	/* rust/pidns_guard.rs: PidnsGuard::load() */
 #ifdef LOOK_FIRST
 	adopt();
 #endif
@@ -667,7 +664,6 @@ proctype Load()
 	change(ON_FORK);
 #ifndef NO_GUARD
 	change(ON_ALLOC);
-	sync_cpus();				/* register_ftrace_function() patches code */
 #endif
 #ifdef BARRIER_AT_LOAD
 	d_step { empty_load() };		/* not enough: forks have none */

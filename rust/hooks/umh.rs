@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A process of the module's own, which lives for a moment and never comes to user space.
+//!
+//! It is forked by the kernel's user mode helper, in a kernel thread: what whoever loads the module
+//! is short of, or has been told by a signal, is of no consequence, nor in which namespaces or
+//! cgroup that is. There is no program: what is called before one would be executed says no.
+//!
+//! To make a PID namespace for it there is no way. All that does (`copy_pid_ns()`, `ksys_unshare()`,
+//! `kernel_clone()`) is the kernel's own, and the address of such a function is of no use: where
+//! indirect branches are tracked, the kernel has made sure at boot that who calls it by that dies
+//! (`apply_seal_endbr()`).
+//!
+//! C header: [`include/linux/umh.h`](srctree/include/linux/umh.h)
+
+use core::ptr;
+use kernel::{
+    bindings,
+    error::to_result,
+    prelude::*,
+    str::CStr,
+    task::CurrentTask, //
+};
+
+/// What the process does.
+pub(crate) trait Life {
+    /// Called in its context, and all that there is to its life. May sleep.
+    fn live(me: &CurrentTask);
+}
+
+/// What tells the kernel thread that forks the process from all other tasks.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) struct Parent(usize);
+
+impl Parent {
+    /// What the caller is working at, if it is a kernel thread that works.
+    pub(crate) fn current() -> Option<Self> {
+        // SAFETY: It may be called by any task, and looks at that only.
+        let work = unsafe { bindings::current_work() };
+
+        (!work.is_null()).then_some(Self(work as usize))
+    }
+
+    /// As a number, which is not 0.
+    pub(crate) fn get(self) -> usize {
+        self.0
+    }
+}
+
+/// Lets a process be born, live and die, and waits for that; `tell` is called before, and told by
+/// what to know its parent. Returns how it ended, as `wait()` encodes it. Sleeps.
+///
+/// # Errors
+///
+/// `ENOMEM`; what `fork()` has to say; `EBUSY` where no process is to be started, because the
+/// system goes to sleep.
+pub(crate) fn run<L: Life>(tell: impl FnOnce(Parent)) -> Result<i32> {
+    // SAFETY: Nothing that the helper is to be given has to stay valid: none of it is used.
+    let info = unsafe {
+        bindings::call_usermodehelper_setup(
+            NO_PROGRAM.as_char_ptr(),
+            ptr::null_mut(),
+            ptr::null_mut(),
+            bindings::GFP_KERNEL,
+            Some(live::<L>),
+            None,
+            ptr::null_mut(),
+        )
+    };
+    if info.is_null() {
+        return Err(ENOMEM);
+    }
+
+    // SAFETY: It has been made just now, and nobody else knows of it. Where all helpers are to be
+    // one program (`CONFIG_STATIC_USERMODEHELPER`), or none, that has been put there instead.
+    let work = unsafe {
+        (*info).path = NO_PROGRAM.as_char_ptr();
+        &raw const (*info).work
+    };
+    tell(Parent(work as usize));
+
+    // SAFETY: As above; and it does not come back before the process is gone, whatever signal there
+    // is, for it has not been told to be killable. So nobody is left in `live()`.
+    let ended =
+        unsafe { bindings::call_usermodehelper_exec(info, bindings::UMH_WAIT_PROC as c_int) };
+
+    match ended {
+        // It exited with 0, and its last word stands.
+        NOTHING_DONE => Ok(0),
+        ended => to_result(ended).map(|()| ended),
+    }
+}
+
+/// Nobody looks for it.
+const NO_PROGRAM: &CStr = c"none";
+
+/// An error that nobody else comes back with.
+const NOTHING_DONE: c_int = -(bindings::ENOTNAM as c_int);
+
+/// Called by `call_usermodehelper_exec_async()`, in the new process. Its error keeps that from
+/// executing anything: it exits instead.
+extern "C" fn live<L: Life>(_: *mut bindings::subprocess_info, _: *mut bindings::cred) -> c_int {
+    L::live(current!());
+    NOTHING_DONE
+}
