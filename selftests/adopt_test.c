@@ -7,6 +7,9 @@
  * Without PIDNS_GUARD_KO nothing is loaded, and the same is asked of the kernel
  * alone.
  */
+#include <sys/sendfile.h>
+#include <sys/time.h>
+
 #include "pidns_module.h"
 #include "pidns_storm.h"
 
@@ -313,6 +316,115 @@ TEST_F(adopt, second_load)
 	EXPECT_EQ(-1, load(""));
 	EXPECT_EQ(EEXIST, errno);
 	EXPECT_TRUE(module_loaded());
+}
+
+static void hear(int signal)
+{
+	(void)signal;
+}
+
+/* In a place where a read is not interrupted by a signal, as it may be elsewhere. */
+static int copy_of_module(char *path, size_t size)
+{
+	int from = open(ko_path(), O_RDONLY | O_CLOEXEC), to = memfd_create("ko", 0);
+	ssize_t n;
+
+	snprintf(path, size, "/proc/self/fd/%d", to);
+	while (from >= 0 && to >= 0 && (n = sendfile(to, from, NULL, 1 << 20)) > 0)
+		;
+	return from < 0 || to < 0 || n || close(from) ? -1 : 0;
+}
+
+/* An init of a container, who may have no process more, and has signals coming. */
+static void init_in_distress(struct box *b, void *arg)
+{
+	struct itimerval often = { { 0, 500 }, { 0, 500 } }, never = {};
+	struct sigaction heard = { .sa_handler = hear };
+	struct rlimit none = {};
+	sigset_t term;
+	int ret;
+
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	if (sigprocmask(SIG_BLOCK, &term, NULL) || kill(getpid(), SIGTERM) ||
+	    sigaction(SIGALRM, &heard, NULL) || setrlimit(RLIMIT_NPROC, &none))
+		_exit(97);
+	announce(b, READY);
+	await_order(b);
+	if (setitimer(ITIMER_REAL, &often, NULL))
+		_exit(96);
+	ret = load_from(arg, "");
+	if (setitimer(ITIMER_REAL, &never, NULL) || ret)
+		_exit(95);
+	announce(b, READY);
+	await_order(b);
+	_exit(0);
+}
+
+/*
+ * The processes that it tries its hooks on (rust/trial.rs) are not those of whoever
+ * loads it, and need nothing of theirs. Nothing is said of them, nothing is counted,
+ * and none is left.
+ */
+TEST_F_TIMEOUT(adopt, loaded_in_distress, TEST_SECONDS)
+{
+	char ko[64], line[KMSG_LINE];
+	struct box *b = &self->box;
+	struct counters c;
+	struct kmsg k;
+
+	if (!ko_path())
+		SKIP(return, "no PIDNS_GUARD_KO");
+	if (write_at(b->in, "../../cgroup.subtree_control", "+pids"))
+		SKIP(return, "no controller of PIDs in cgroup v2");
+	ASSERT_EQ(0, write_at(b->in, "../cgroup.subtree_control", "+pids"));
+	ASSERT_EQ(0, copy_of_module(ko, sizeof(ko)));
+	/* Of the first one in its life the kernel says that it is tainted. */
+	ASSERT_EQ(0, load(""));
+	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, kmsg_open(&k, 0));
+	ASSERT_EQ(0, box_spawn(b, 0, init_in_distress, ko));
+	ASSERT_EQ(0, box_collect(b, 1));
+	ASSERT_EQ(0, write_at(b->in, "pids.max", "0"));
+	order(b, 'x');
+	ASSERT_EQ(0, box_collect(b, 1));
+
+	ASSERT_TRUE(kmsg_next(&k, line, 0));
+	EXPECT_STREQ("loaded: guard on, kill on, early on", line);
+	EXPECT_FALSE(kmsg_next(&k, line, 0))
+		TH_LOG("%s", line);
+	ASSERT_EQ(0, read_counters(&c));
+	EXPECT_EQ(0, c.killed + c.stragglers + c.refused + c.torn_down);
+	order(b, 'x');
+	ASSERT_EQ(0, box_wait_init(b));
+	EXPECT_EQ(0, b->status);
+}
+
+/* Where no process can be started to try them on, the hooks are not let loose untried. */
+TEST_F_TIMEOUT(adopt, no_process_to_try_on, TEST_SECONDS)
+{
+	static const char max[] = "/proc/sys/kernel/threads-max";
+	char was[32], line[KMSG_LINE];
+	struct kmsg k;
+	int ret, err;
+
+	if (!ko_path())
+		SKIP(return, "no PIDNS_GUARD_KO");
+	ASSERT_EQ(0, kmsg_open(&k, 0));
+	ASSERT_GT(read_file(max, was, sizeof(was)), 0);
+	/* There are more: data_race(nr_threads >= max_threads) in kernel/fork.c. */
+	ASSERT_EQ(0, write_at(AT_FDCWD, max, "20"));
+	ret = load("");
+	err = errno;
+	ASSERT_EQ(0, write_at(AT_FDCWD, max, was));
+	EXPECT_EQ(-1, ret);
+	EXPECT_EQ(EAGAIN, err);
+	ASSERT_TRUE(kmsg_next(&k, line, 0));
+	EXPECT_STREQ("no process can be started to try the hooks on, EAGAIN: not loaded", line);
+	EXPECT_FALSE(kmsg_next(&k, line, 0))
+		TH_LOG("%s", line);
+	EXPECT_TRUE(nothing_left());
+	EXPECT_EQ(0, load(""));
 }
 
 /* When it has gone, the kernel is as it was. */

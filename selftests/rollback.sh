@@ -3,7 +3,8 @@
 #
 # A module that cannot get all of its hooks says so in one line, fails with a
 # fitting error, and leaves nothing behind; whatever step it is that fails. So does
-# one that finds another in its place.
+# one that finds another in its place, or a kernel that does not do at its hooks what
+# it goes by.
 #
 # PIDNS_GUARD_KO names the module. Without it all is skipped.
 #
@@ -104,6 +105,28 @@ lacking() {
 	LC_ALL=C sed "s/$name/$other/g" "$KO" >"$tmp/$name.ko"
 	refused "$name" 'Operation not supported' "this kernel has no $line" "$tmp/$name.ko" "$@" &&
 		nothing_left
+}
+
+UNKNOWN='this is no kernel that the module knows'
+
+# astray NAME OTHER LINE [PARAMETER...]: the binary, with a hook on OTHER in the place
+# of NAME. That is there, but not where the module takes it to be.
+astray() {
+	local name=$1 other=$2 line=${3/%it/$2}
+	shift 3
+	LC_ALL=C sed "s/$name/$other/g" "$KO" >"$tmp/$name.ko"
+	refused "$other for $name" 'No such device' "expected $line, but it did not; $UNKNOWN" \
+		"$tmp/$name.ko" "$@" && nothing_left
+}
+
+# odd KIND LINE: the binary as it is, on a kernel made odd, see test_modules/odd_kernel.c.
+# When that is as it was, the module loads.
+odd() {
+	[ -e "$MODULES/odd_kernel.ko" ] || return "$KSFT_SKIP"
+	insmod "$MODULES/odd_kernel.ko" odd="$1" || return 1
+	refused "odd $1" 'No such device' "expected $2; $UNKNOWN" "$KO" && nothing_left
+	local ok=$?
+	rmmod odd_kernel && works && return "$ok"
 }
 
 bad_parameter() {
@@ -229,7 +252,7 @@ mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
 # In the order in which the module sets them up.
-ktap_set_plan 16
+ktap_set_plan 27
 check rollback.works_before works
 check rollback.no_return_probe lacking zap_pid_ns_processes 'it() to probe'
 check rollback.no_free_tracepoint lacking sched_process_free 'tracepoint it'
@@ -238,6 +261,24 @@ check rollback.no_exit_tracepoint lacking sched_process_exit 'tracepoint it'
 check rollback.no_fork_tracepoint lacking sched_process_fork 'tracepoint it'
 check rollback.no_alloc_pid lacking alloc_pid 'it() to hook'
 check rollback.no_dup_mmap lacking dup_mmap 'it() to hook'
+check rollback.alloc_pid_elsewhere astray alloc_pid do_syslog 'a fork to call do_syslog()'
+check rollback.fork_tracepoint_elsewhere astray sched_process_fork sched_process_hang 'a fork to fire it'
+check rollback.exit_tracepoint_elsewhere astray sched_process_exit sched_process_hang \
+	'a process to fire sched_process_hang when it dies'
+check rollback.wait_tracepoint_elsewhere astray sched_process_wait sched_process_hang \
+	'who waits for a child to fire it' early=0
+check rollback.odd_fork odd fork \
+	'sched_process_fork to pass the new process, which has its PID, but it passed something else'
+check rollback.odd_wake odd woken \
+	'a child not to be woken before sched_process_fork has fired, but it was'
+check rollback.odd_exit odd exit \
+	'signal->live to be 0 when sched_process_exit fires, and not before, but it was not so'
+check rollback.odd_files odd files \
+	'a process to have its files when sched_process_exit fires, but it had none'
+check rollback.odd_kill odd kill_pid 'SIGKILL to reach a process, but it did not'
+check rollback.odd_walk odd find_ge_pid 'a walk through all PIDs to meet a process, but it did not'
+check rollback.odd_numbers odd __task_pid_nr_ns \
+	'a process to have its number in each of its pid namespaces, but the kernel says otherwise'
 check rollback.no_symbol foreign symbol 'Unknown symbol in module' \
 	'Unknown symbol register_kretprxyz (err -2)' 's/register_kretprobe/register_kretprxyz/g'
 check rollback.other_kernel foreign version 'Invalid module format' \
