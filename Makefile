@@ -105,7 +105,7 @@ setup:
 
 ## rust-analyzer: write rust-project.json for an editor
 rust-analyzer: $(if $(KDIR),,kernel)
-	@$(kbuild) rust-analyzer
+	@scripts/rust-analyzer "$(kdir)"
 
 ## clean: remove what was built here (not the cache)
 clean:
