@@ -43,16 +43,16 @@
 static_assert(__same_type(alloc_pid, struct pid *(struct pid_namespace *, pid_t *, size_t)));
 static_assert(__same_type(zap_pid_ns_processes, void (struct pid_namespace *)));
 
-static void __maybe_unused tracepoints_pass(void)
+static void __maybe_unused
+tracepoints_pass(void (*exited)(void *data, struct task_struct *task, bool group_dead),
+		 void (*forked)(void *data, struct task_struct *parent, struct task_struct *child),
+		 void (*waited)(void *data, struct pid *pid),
+		 void (*freed)(void *data, struct task_struct *task))
 {
-	check_trace_callback_type_sched_process_exit(
-		(void (*)(void *, struct task_struct *, bool))NULL);
-	check_trace_callback_type_sched_process_fork(
-		(void (*)(void *, struct task_struct *, struct task_struct *))NULL);
-	check_trace_callback_type_sched_process_wait(
-		(void (*)(void *, struct pid *))NULL);
-	check_trace_callback_type_sched_process_free(
-		(void (*)(void *, struct task_struct *))NULL);
+	check_trace_callback_type_sched_process_exit(exited);
+	check_trace_callback_type_sched_process_fork(forked);
+	check_trace_callback_type_sched_process_wait(waited);
+	check_trace_callback_type_sched_process_free(freed);
 }
 
 /* What they are when nobody says otherwise. load_module() sets them before init. */
