@@ -259,8 +259,10 @@ static bool one_round(struct box *b, struct runner *runner, bool exits, int nr)
 		return false;
 	close(life[1]);
 	for (; nr > 0; nr -= n) {
-		if (!readable(beats[0], PATIENCE_MS))
+		if (!readable(beats[0], PATIENCE_MS)) {
+			fprintf(stderr, "# %d beats did not come\n", nr);
 			return false;
+		}
 		n = read(beats[0], c, nr < 64 ? nr : 64);
 	}
 	spin(spread(20000));
@@ -268,10 +270,16 @@ static bool one_round(struct box *b, struct runner *runner, bool exits, int nr)
 		order(b, 'x');
 	else
 		kill(b->init, SIGKILL);
-	if (box_wait_init(b) || b->status != (exits ? 0 : SIGKILL))
+	if (box_wait_init(b))
 		return false;
+	if (b->status != (exits ? 0 : SIGKILL)) {
+		fprintf(stderr, "# init ended with %x\n", b->status);
+		return false;
+	}
 	/* The end of the pipe, or somebody still holds it. */
 	n = readable(life[0], PATIENCE_MS) ? read(life[0], c, 1) : -1;
+	if (n)
+		fprintf(stderr, "# somebody lives on\n");
 	close(life[0]);
 	close(beats[0]);
 	close(beats[1]);
