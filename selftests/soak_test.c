@@ -731,6 +731,17 @@ static bool one_round(int round, struct tally *t)
 	return true;
 }
 
+/* A slow machine may come to the last of them in a later round only. */
+static bool all_switched(void)
+{
+	int i;
+
+	for (i = 0; i < DISTURBANCES; i++)
+		if (!soak->absent[i] && !atomic_load(&soak->switched[i]))
+			return false;
+	return true;
+}
+
 /* Everything at once, for so long. False if it did not come to its end. */
 static bool session(struct box *b, int rounds, long long ms, int many)
 {
@@ -763,7 +774,8 @@ static bool session(struct box *b, int rounds, long long ms, int many)
 	/* The first that die, die with the module; and some of them are asked. */
 	while (!atomic_load(&soak->refused) && !no_use())
 		take_events(&t, 100);
-	for (i = 0; good && (i < rounds || now_ms() < end); i++)
+	for (i = 0; good && (i < rounds || now_ms() < end ||
+			     (!all_switched() && i < rounds + 2 * DISTURBANCES)); i++)
 		good = one_round(i, &t);
 
 	atomic_store(&soak->stop, true);
