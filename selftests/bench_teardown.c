@@ -15,8 +15,8 @@
  * TREE is KIND,MEMBERS[,LEVELS[,MB of init[,MB of each member]]], KIND one of
  * processes, light (processes that share the memory of init) and threads.
  *
- * "settled", "walk" and "bystander" are for one CPU whose clock counts instructions: in wall
- * time they would measure what else the machine does.
+ * "settled", "walk" and "bystander" are for one CPU whose clock counts
+ * instructions: in wall time they would measure what else the machine does.
  */
 #include <sys/mman.h>
 
