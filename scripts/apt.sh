@@ -7,7 +7,9 @@
 
 # shellcheck disable=SC2034 # for those who source this
 {
-	# Where a series of kernels lives, and where it moves to as time goes by.
+	# The series of kernels that all is about, where it lives, and where it moves to
+	# as time goes by.
+	SERIES=7.3
 	SUITES=(trixie-backports trixie forky forky-backports sid)
 	MIRROR=http://deb.debian.org/debian
 	KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
