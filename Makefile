@@ -46,7 +46,7 @@ test-debug: selftests
 	@scripts/test-debug $(KERNEL) $(ARGS) $(TESTS)
 
 ## test-debian: the selftests on the kernel that Debian ships, KERNEL=debian|debian-generic
-test-debian: modules selftests
+test-debian: selftests
 	@scripts/four-ways --kernel $(or $(KERNEL),debian) $(addprefix --only ,$(TESTS)) $(ARGS)
 
 ## random: COUNT= random programs from SEED= on, judged by an oracle of their own
