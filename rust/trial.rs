@@ -346,13 +346,9 @@ impl Seen {
     }
 
     fn expect(&self, is_so: bool, expected: Expected) {
-        if !is_so && self.is_as_expected() {
+        if !is_so && self.failed.load(Relaxed) == 0 {
             self.failed.store(expected as u32 + 1, Relaxed);
         }
-    }
-
-    fn is_as_expected(&self) -> bool {
-        self.failed.load(Relaxed) == 0
     }
 }
 

@@ -28,17 +28,23 @@ pub(crate) trait Life {
     fn live(me: &CurrentTask);
 }
 
-/// What tells the kernel thread that forks the process from all other tasks.
-#[derive(Clone, Copy, PartialEq)]
+/// What tells the kernel thread that forks the process from all other tasks: the address of the
+/// work that it is at.
+///
+/// # Invariants
+///
+/// It is not 0.
 pub(crate) struct Parent(usize);
 
 impl Parent {
     /// What the caller is working at, if it is a kernel thread that works.
     pub(crate) fn current() -> Option<Self> {
-        // SAFETY: It may be called by any task, and looks at that only.
+        // SAFETY: `current_wq_worker()` in `kernel/workqueue_internal.h`, which it goes by, may be
+        // called in any context, and looks at the caller's own task only.
         let work = unsafe { bindings::current_work() };
 
-        (!work.is_null()).then_some(Self(work as usize))
+        // INVARIANT: The null pointer has just been left out.
+        (!work.is_null()).then(|| Self(work as usize))
     }
 
     /// As a number, which is not 0.
@@ -55,7 +61,9 @@ impl Parent {
 /// `ENOMEM`; what `fork()` has to say; `EBUSY` where no process is to be started, because the
 /// system goes to sleep.
 pub(crate) fn run<L: Life>(tell: impl FnOnce(Parent)) -> Result<i32> {
-    // SAFETY: Nothing that the helper is to be given has to stay valid: none of it is used.
+    // SAFETY: What it is given `call_usermodehelper_setup()` in `kernel/umh.c` keeps and does not
+    // look at. The path is static; the two null pointers are for `kernel_execve()`, to which
+    // `call_usermodehelper_exec_async()` does not come, as `live()` returns an error.
     let info = unsafe {
         bindings::call_usermodehelper_setup(
             NO_PROGRAM.as_char_ptr(),
@@ -72,15 +80,19 @@ pub(crate) fn run<L: Life>(tell: impl FnOnce(Parent)) -> Result<i32> {
     }
 
     // SAFETY: It has been made just now, and nobody else knows of it. Where all helpers are to be
-    // one program (`CONFIG_STATIC_USERMODEHELPER`), or none, that has been put there instead.
+    // one program (`CONFIG_STATIC_USERMODEHELPER`), or none, `call_usermodehelper_setup()` has put
+    // that there instead, which is static as well: nobody is to free it.
     let work = unsafe {
         (*info).path = NO_PROGRAM.as_char_ptr();
         &raw const (*info).work
     };
+    // INVARIANT: It is within what has been allocated.
     tell(Parent(work as usize));
 
-    // SAFETY: As above; and it does not come back before the process is gone, whatever signal there
-    // is, for it has not been told to be killable. So nobody is left in `live()`.
+    // SAFETY: It has come from `call_usermodehelper_setup()`, and is not touched again, as this
+    // frees it. Without `UMH_KILLABLE` no signal lets `call_usermodehelper_exec()` in `kernel/umh.c`
+    // come back before the process is gone (`call_usermodehelper_exec_sync()` waits for it): nobody
+    // is left in `live()`.
     let ended =
         unsafe { bindings::call_usermodehelper_exec(info, bindings::UMH_WAIT_PROC as c_int) };
 
