@@ -21,7 +21,7 @@ use crate::{
             OnAllocPid, //
         },
         dup_mmap::DupMmap,
-        ftrace::RedirectHook, //
+        ftrace::RedirectHooks, //
     },
     pidns::Pidns,
     refusal,
@@ -30,8 +30,7 @@ use crate::{
 
 /// Refuses PIDs for as long as the value lives.
 pub(crate) struct Guard {
-    _alloc_pid: Pin<KBox<RedirectHook<AllocPid<Requests>>>>,
-    _dup_mmap: Pin<KBox<RedirectHook<DupMmap<Requests>>>>,
+    _requests: Pin<KBox<RedirectHooks<AllocPid<Requests>, DupMmap<Requests>>>>,
 }
 
 impl Guard {
@@ -39,11 +38,10 @@ impl Guard {
     ///
     /// # Errors
     ///
-    /// Those of [`RedirectHook::register`].
+    /// Those of [`RedirectHooks::register`].
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
-            _alloc_pid: KBox::pin_init(RedirectHook::register(), GFP_KERNEL)?,
-            _dup_mmap: KBox::pin_init(RedirectHook::register(), GFP_KERNEL)?,
+            _requests: KBox::pin_init(RedirectHooks::register(), GFP_KERNEL)?,
         })
     }
 }

@@ -14,6 +14,7 @@ use kernel::{
     error::to_result,
     prelude::*,
     str::CStr,
+    sync::rcu,
     types::Opaque, //
 };
 
@@ -64,37 +65,23 @@ impl<R: ?Sized> Arguments<'_, R> {
     }
 }
 
-/// A hook that answers some calls of `R::FUNCTION`, for as long as the value lives.
+/// Hooks that answer some calls of `R::FUNCTION` and of `S::FUNCTION`, for as long as the value
+/// lives.
+///
+/// Two at a time, for what is waited for when they are gone takes long.
 #[pin_data]
-pub(crate) struct RedirectHook<R: Redirect> {
+pub(crate) struct RedirectHooks<R: Redirect, S: Redirect> {
     #[pin]
-    ops: Ops,
-    _redirect: PhantomData<R>,
+    first: Ops,
+    #[pin]
+    second: Ops,
+    /// Goes last.
+    _way_out: WayOut,
+    _redirects: PhantomData<(R, S)>,
 }
 
-impl<R: Redirect> RedirectHook<R> {
-    /// # Safety
-    ///
-    /// To be called by ftrace only, at the entry of `R::FUNCTION`, with `FTRACE_OPS_FL_IPMODIFY`.
-    unsafe extern "C" fn entered(
-        _ip: c_ulong,
-        _parent_ip: c_ulong,
-        _ops: *mut bindings::ftrace_ops,
-        fregs: *mut bindings::ftrace_regs,
-    ) {
-        // INVARIANT: ftrace passes registers that are valid until this returns, and by this
-        // function's contract they are those of such a call.
-        if R::wanted(Arguments(fregs, PhantomData)) {
-            // SAFETY: By the contract of `Redirect` the stand-in takes the same arguments and
-            // returns the same type, and at the entry of a function nothing else has been done.
-            // `FTRACE_OPS_FL_IPMODIFY` allows to change the address.
-            unsafe {
-                pidns_guard_ftrace_set_instruction_pointer(fregs, R::stand_in() as c_ulong);
-            }
-        }
-    }
-
-    /// Registers the hook. May sleep.
+impl<R: Redirect, S: Redirect> RedirectHooks<R, S> {
+    /// Registers the hooks. May sleep.
     ///
     /// # Errors
     ///
@@ -103,9 +90,48 @@ impl<R: Redirect> RedirectHook<R> {
     /// `register_ftrace_function()` says.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            ops <- Ops::register(R::FUNCTION, Self::entered),
-            _redirect: PhantomData,
+            // The first that is made here is the last that is dropped again, should one fail.
+            _way_out: WayOut,
+            first <- Ops::register(R::FUNCTION, entered::<R>),
+            second <- Ops::register(S::FUNCTION, entered::<S>),
+            _redirects: PhantomData,
         }? Error)
+    }
+}
+
+/// # Safety
+///
+/// To be called by ftrace only, at the entry of `R::FUNCTION`, with `FTRACE_OPS_FL_IPMODIFY`.
+unsafe extern "C" fn entered<R: Redirect>(
+    _ip: c_ulong,
+    _parent_ip: c_ulong,
+    _ops: *mut bindings::ftrace_ops,
+    fregs: *mut bindings::ftrace_regs,
+) {
+    // INVARIANT: ftrace passes registers that are valid until this returns, and by this
+    // function's contract they are those of such a call.
+    if R::wanted(Arguments(fregs, PhantomData)) {
+        // SAFETY: By the contract of `Redirect` the stand-in takes the same arguments and
+        // returns the same type, and at the entry of a function nothing else has been done.
+        // `FTRACE_OPS_FL_IPMODIFY` allows to change the address.
+        unsafe {
+            pidns_guard_ftrace_set_instruction_pointer(fregs, R::stand_in() as c_ulong);
+        }
+    }
+}
+
+/// Waits, when it is dropped, until nobody is in a stand-in whose hook is gone.
+struct WayOut;
+
+impl Drop for WayOut {
+    fn drop(&mut self) {
+        // Nobody comes in any more, see `Ops::drop()`. Who is inside may sleep there: on
+        // `PREEMPT_RT` a spin lock is waited for off the run queue, and `rcu_tasks_is_holdout()`
+        // takes such a task for one outside. But by the contract of `Redirect` it is under RCU,
+        // which is waited for first. Who is then left is on the way out, where nobody sleeps.
+        rcu::synchronize_rcu();
+        // SAFETY: It does no more than to wait.
+        unsafe { bindings::synchronize_rcu_tasks() };
     }
 }
 
@@ -190,15 +216,9 @@ impl PinnedDrop for Ops {
         // waits until every task has slept, or gone to user space. (Only an ftrace that has shut
         // itself down, `ftrace_kill()`, waits for nothing; it has warned, and nobody can undo it.)
         //
-        // That says nothing of who sleeps inside the stand-in. It may: on `PREEMPT_RT` a spin lock
-        // is waited for off the run queue, and `rcu_tasks_is_holdout()` takes such a task for one
-        // outside. But by the contract of `Redirect` it is under RCU, which the second call waits
-        // for. Who is then left is on the way out, where nobody sleeps, and is waited for by the
-        // third.
+        // That says nothing of who is inside the stand-in, see `WayOut`; they use nothing of this.
         unsafe {
             bindings::unregister_ftrace_function(self.ops.get());
-            bindings::synchronize_rcu();
-            bindings::synchronize_rcu_tasks();
             bindings::ftrace_free_filter(self.ops.get());
         }
     }

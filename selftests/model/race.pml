@@ -345,7 +345,7 @@ end_unborn:	woken[parent]
 	:: else
 	fi;
 
-	/* rust/hooks/ftrace.rs: RedirectHook::entered(), rust/guard.rs: is_refused() */
+	/* rust/hooks/ftrace.rs: entered(), rust/guard.rs: is_refused() */
 	in_tasks[f] = 1;
 	if
 	:: hook[ON_ALLOC] ->
@@ -693,7 +693,7 @@ proctype Load()
 #ifndef NO_GUARD
 	change(ON_ALLOC);
 #ifndef NO_RCU_TASKS
-	synchronize_rcu_tasks();		/* rust/hooks/ftrace.rs: Ops::drop() */
+	synchronize_rcu_tasks();		/* rust/hooks/ftrace.rs: Ops, WayOut */
 #endif
 #endif
 	change(ON_FORK);
