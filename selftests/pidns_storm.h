@@ -33,6 +33,9 @@ struct storm {
 	int pause_ms;		/* by that */
 	int births[2];		/* a byte for each birth, as long as it is read */
 	int life[2];
+	bool hasty;		/* nobody looks for survivors in /proc */
+	void (*kill)(struct box *b);	/* what kills init, where it is not to be at once */
+	void (*zombie)(struct box *b);	/* called when init has died, before it is reaped */
 };
 
 static inline struct storm *storm_new(void)
@@ -220,7 +223,7 @@ static inline int storm_round(struct box *b, struct storm *s, int where, int bir
 	}
 	close(s->life[1]);
 	while (births > 0) {
-		if (!readable(s->births[0], PATIENCE_MS)) {
+		if (!readable(s->births[0], patience_ms)) {
 			fprintf(stderr, "# no births\n");
 			return -1;
 		}
@@ -229,26 +232,33 @@ static inline int storm_round(struct box *b, struct storm *s, int where, int bir
 	}
 	if (log >= 0 && write(log, "k", 1) != 1)
 		return -1;
-	kill(b->init, SIGKILL);
-	if (unguarded ? box_wait_exit(b) : box_wait_init(b))
+	if (s->kill)
+		s->kill(b);
+	else
+		kill(b->init, SIGKILL);
+	if (box_wait_exit(b))
+		return -1;
+	if (s->zombie)
+		s->zombie(b);
+	if (!unguarded && box_wait_init(b))
 		return -1;
 	atomic_store(&s->dead, !unguarded);
 	atomic_store(&s->stop, 1);
 	for (i = 0; i < b->nr; i++) {
-		if (!readable(b->m[i].fd, PATIENCE_MS)) {
+		if (!readable(b->m[i].fd, patience_ms)) {
 			fprintf(stderr, "# a helper does not end\n");
 			return -1;
 		}
 	}
 	box_reap_ours(b);
 	/* The end of the pipe, or somebody still holds it. */
-	if (!readable(s->life[0], PATIENCE_MS) || read(s->life[0], c, 1)) {
+	if (!readable(s->life[0], patience_ms) || read(s->life[0], c, 1)) {
 		fprintf(stderr, "# somebody of the namespace is left\n");
 		ret = -1;
 	}
 	if (unguarded && (ret || box_wait_init(b)))
 		ret = -1;
-	if (storm_scan(st.st_ino))
+	if (!s->hasty && storm_scan(st.st_ino))
 		ret = -1;
 	if (atomic_load(&s->late)) {
 		fprintf(stderr, "# %d began to run after waitpid(init)\n",
