@@ -169,11 +169,11 @@ TEST_F_TIMEOUT(adopt, hanging_inner_finished, TEST_SECONDS)
 	ASSERT_NE(NULL, inner);
 	ASSERT_NE(NULL, m);
 	ASSERT_EQ(0, sys_pidfd_signal(inner->fd, SIGKILL));
-	for (end = now_ms() + PATIENCE_MS; !readable(inner->fd, 0) &&
+	for (end = now_ms() + patience_ms; !readable(inner->fd, 0) &&
 	     !sleeps_in(inner->pid, "zap_pid_ns_processes"); sched_yield())
 		ASSERT_LT(now_ms(), end);
 	ASSERT_EQ(0, arrive());
-	for (end = now_ms() + PATIENCE_MS; !readable(inner->fd, LOOK_MS);) {
+	for (end = now_ms() + patience_ms; !readable(inner->fd, LOOK_MS);) {
 		ASSERT_LT(now_ms(), end);
 		if (ko_path())
 			continue;
@@ -477,7 +477,7 @@ static bool churned(int log, char what, int n)
 	if (what == 'k' && c == 'k')
 		return true;
 	while (n) {
-		if (!readable(log, 2 * PATIENCE_MS) || read(log, &c, 1) != 1)
+		if (!readable(log, 2 * patience_ms) || read(log, &c, 1) != 1)
 			return false;
 		n -= c == what;
 	}
@@ -522,7 +522,7 @@ TEST_F_TIMEOUT(adopt, load_storm, LOAD_SECONDS)
 	atomic_store(stop, 1);
 	if (!module_loaded())
 		EXPECT_EQ(0, arrive());
-	EXPECT_TRUE(readable(fd, 3 * PATIENCE_MS));
+	EXPECT_TRUE(readable(fd, 3 * patience_ms));
 	kill(pid, SIGKILL);
 	EXPECT_EQ(pid, waitpid(pid, &status, 0));
 	EXPECT_EQ(0, status);

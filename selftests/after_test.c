@@ -54,7 +54,7 @@ static int limit_namespaces(int n)
  */
 static pid_t new_namespace(bool due)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	pid_t init;
 
 	do {
@@ -303,7 +303,7 @@ static int hold_below(struct box *b, struct holder *h)
 
 	h->fd = open_children(maker->pid, maker->pid);
 	if (h->fd < 0 || sys_pidfd_signal(maker->fd, SIGKILL) ||
-	    !readable(maker->fd, PATIENCE_MS))
+	    !readable(maker->fd, patience_ms))
 		return -1;
 	close(maker->fd);
 	b->nr = 0;
@@ -796,7 +796,7 @@ static bool listed(__u64 id)
 /* A dead namespace is listed as long as it can be reached: kernel/nstree.c. */
 TEST_F_TIMEOUT(after, listed_while_reachable, TEST_SECONDS)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	struct box *b = &self->box;
 	__u64 id = 0;
 

@@ -62,7 +62,7 @@ static void init_of(struct box *b, void *arg)
  */
 TEST_F_TIMEOUT(counters, killed_and_torn_down, TEST_SECONDS)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	struct box *b = &self->box;
 	struct counters now;
 	int three = 3;

@@ -39,7 +39,7 @@ static int start(struct box *b)
 /* Waits until a thread is in a state that no event tells of. */
 static bool comes_to_state(pid_t pid, char state)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	while (task_state(pid) != state) {
 		if (now_ms() > end)

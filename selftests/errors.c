@@ -618,12 +618,12 @@ static int leave_zombie(struct box *b, int nsfd, pid_t tid)
 		_exit(0);
 	if (leave() || pid < 0 || box_add(b, pid, fd, "zombie", true))
 		return -1;
-	return readable(fd, PATIENCE_MS) ? 0 : -1;
+	return readable(fd, patience_ms) ? 0 : -1;
 }
 
 static bool wait_in(pid_t pid, const char *fn)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	/* Nothing but looking tells that it is there. */
 	while (!sleeps_in(pid, fn)) {
@@ -637,7 +637,7 @@ static bool wait_in(pid_t pid, const char *fn)
 /* An init below one that dies either lives on or comes to its own end. */
 static bool settles(pid_t pid)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	while (!left_alone(pid) && !sleeps_in(pid, "exit_aio") &&
 	       !sleeps_in(pid, "zap_pid_ns_processes")) {
@@ -650,7 +650,7 @@ static bool settles(pid_t pid)
 
 static bool wait_gone(int pidfd)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	while (!sys_pidfd_signal(pidfd, 0) || errno != ESRCH) {
 		if (now_ms() > end)
@@ -673,7 +673,7 @@ static int bring(struct plan *plan)
 	if (state->hold == ALIVE)
 		return 0;
 	if (state->hold == LEADER_GONE) {
-		long long end = now_ms() + PATIENCE_MS;
+		long long end = now_ms() + patience_ms;
 
 		while (task_state(victim) != 'Z')
 			if (now_ms() > end)
@@ -780,7 +780,7 @@ static int make_state(struct plan *plan)
 		i = find(b, "unborn");
 		snprintf(path, sizeof(path), "/proc/%d/ns/pid_for_children", b->m[i].pid);
 		p->nsfd = open(path, O_RDONLY | O_CLOEXEC);
-		if (kill(b->m[i].pid, SIGKILL) || !readable(b->m[i].fd, PATIENCE_MS))
+		if (kill(b->m[i].pid, SIGKILL) || !readable(b->m[i].fd, patience_ms))
 			return -1;
 	}
 	if (state->full) {
@@ -902,7 +902,7 @@ static int fill(struct plan *plan, enum caller caller)
 			{ .fd = fd, .events = POLLIN },
 		};
 
-		if (poll(poll_fds, 2, PATIENCE_MS) <= 0) {
+		if (poll(poll_fds, 2, patience_ms) <= 0) {
 			fprintf(stderr, "# %s: a %s does not answer\n", plan->state->name,
 				callers[caller]);
 			return -1;

@@ -209,7 +209,7 @@ static pid_t pass_by(void)
 TEST_F_TIMEOUT(explain, ledger_keeps_unfinished, TEST_SECONDS)
 {
 	struct box *b = &self->box;
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	pid_t last = -1, init;
 	char *ledger;
 	int i, lines;

@@ -194,10 +194,10 @@ static enum work look_at_work(struct box *b, struct pressure *p)
 		_exit(see_it_work());
 	if (pid < 0)
 		return cannot();
-	ended = readable(fd, PATIENCE_MS);
+	ended = readable(fd, patience_ms);
 	if (!ended && p) {
 		relieve(p);
-		ended = readable(fd, PATIENCE_MS);
+		ended = readable(fd, patience_ms);
 	}
 	if (!ended) {
 		show_stacks(b->out);
@@ -360,7 +360,7 @@ TEST_F_TIMEOUT(faults, each_allocation_of_files, FAULT_SECONDS)
 	ASSERT_EQ(0, ptrace(PTRACE_SEIZE, b->m[0].pid, NULL, NULL));
 	ASSERT_EQ(0, kill(b->init, SIGKILL));
 	ASSERT_EQ(0, box_wait_zap(b));
-	ASSERT_TRUE(readable(b->m[0].fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(b->m[0].fd, patience_ms));
 
 	for (i = 0; i < ARRAY_SIZE(files); i++) {
 		int whole = 0, said = 0, errors = 0;

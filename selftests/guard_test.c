@@ -222,7 +222,7 @@ TEST_F(guard, fork_while_dying)
 	ASSERT_EQ(0, box_collect(b, 1));
 	zombie = box_inject(b, "zombie", exit_at_once);
 	ASSERT_GT(zombie, 0);
-	ASSERT_TRUE(readable(b->m[0].fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(b->m[0].fd, patience_ms));
 	ASSERT_EQ(0, kill(b->init, SIGKILL));
 	ASSERT_EQ(0, box_wait_zap(b));
 	ASSERT_FALSE(readable(b->initfd, 0));
@@ -328,7 +328,7 @@ TEST_F(guard, unborn_below_dead)
 		SKIP(return, "this kernel does not open a namespace without init");
 	/* The member is put out of the way: this test is about the guard. */
 	ASSERT_EQ(0, kill(b->m[0].pid, SIGKILL));
-	ASSERT_TRUE(readable(b->m[0].fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(b->m[0].fd, patience_ms));
 	ASSERT_EQ(0, box_kill_init(b));
 	ASSERT_EQ(0, enter(nsfd));
 	ASSERT_EQ(-1, undo(fork()));

@@ -337,7 +337,7 @@ TEST_F_TIMEOUT(held, behind_inner_init, TEST_SECONDS)
 	zombie = box_inject(&inner, "zombie", exit_at_once);
 	ASSERT_GT(zombie, 0);
 	close(inner.nsfd);
-	ASSERT_TRUE(readable(inner.m[0].fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(inner.m[0].fd, patience_ms));
 	ASSERT_EQ(0, sys_pidfd_signal(inner.initfd, SIGKILL));
 	ASSERT_EQ(0, box_wait_zap(&inner));
 
@@ -442,7 +442,7 @@ static void dumps_core(struct box *b, const char *what)
 TEST_F_TIMEOUT(core, dump_ends, TEST_SECONDS)
 {
 	struct box *b = &self->box;
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	char pattern[256];
 
 	snprintf(pattern, sizeof(pattern), "|" CORE_HANDLER " --%s %s/out",

@@ -339,7 +339,7 @@ static int start(struct box *b, struct act *act)
 /* Whether init lives, and takes a fork; as many members as this do too. */
 static bool all_well(struct box *b, int members)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	order(b, ANSWER);
 	if (box_collect(b, 1))

@@ -62,7 +62,7 @@ static void init_without_leader(struct box *b, void *arg __maybe_unused)
 
 FIXTURE_SETUP(leader)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	struct box *b = &self->box;
 
 	ASSERT_EQ(0, box_open(b));
@@ -170,7 +170,7 @@ TEST_F_TIMEOUT(leader, refused_after_last, TEST_SECONDS)
 	for (i = 0; i < b->nr; i++)
 		sys_pidfd_signal(b->m[i].fd, SIGKILL);
 	for (i = 0; i < b->nr; i++)
-		ASSERT_TRUE(readable(b->m[i].fd, PATIENCE_MS));
+		ASSERT_TRUE(readable(b->m[i].fd, patience_ms));
 	order(b, 'x');
 	ASSERT_EQ(0, box_wait_init(b));
 	ASSERT_EQ(0, enter(b->nsfd));

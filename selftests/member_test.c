@@ -208,7 +208,7 @@ TEST_F_TIMEOUT(member, subreaper_gone, TEST_SECONDS)
 	ASSERT_EQ(0, box_start_one(b, "subreaper", orphan_of_subreaper, 1));
 	m = box_find(b, "subreaper");
 	ASSERT_EQ(0, sys_pidfd_signal(m->fd, SIGKILL));
-	ASSERT_TRUE(readable(m->fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(m->fd, patience_ms));
 	EXPECT_EQ(0, box_fall(b));
 }
 

@@ -121,7 +121,7 @@ TEST_F_TIMEOUT(nested, middle_takes_inner, TEST_SECONDS)
 	ASSERT_EQ(2 * (LEVELS - MIDDLE + 1) + 1, nr);
 	ASSERT_EQ(0, sys_pidfd_signal(middle->fd, SIGKILL));
 	/* Its parent says so when it has reaped it. */
-	for (end = now_ms() + PATIENCE_MS; !readable(b->join[0], LOOK_MS);) {
+	for (end = now_ms() + patience_ms; !readable(b->join[0], LOOK_MS);) {
 		ASSERT_LT(now_ms(), end);
 		if (module_loaded())
 			continue;
@@ -152,7 +152,7 @@ TEST_F_TIMEOUT(nested, middle_spares_outer, TEST_SECONDS)
 		if (level_of(&b->m[i]) >= MIDDLE && &b->m[i] != middle)
 			sys_pidfd_signal(b->m[i].fd, SIGKILL);
 	ASSERT_EQ(0, sys_pidfd_signal(middle->fd, SIGKILL));
-	ASSERT_TRUE(readable(middle->fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(middle->fd, patience_ms));
 	ASSERT_EQ(0, box_collect(b, 1));
 	for (i = 0; i < nr; i++)
 		EXPECT_FALSE(readable(outer[i].fd, 0));

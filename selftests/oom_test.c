@@ -181,7 +181,7 @@ TEST_F_TIMEOUT(oom, killed, TEST_SECONDS)
 		EXPECT_EQ(0, box_left(b));
 		return;
 	}
-	ASSERT_TRUE(readable(eater->fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(eater->fd, patience_ms));
 	EXPECT_EQ(MEMBERS - 1, box_alive(b));
 	for (i = 0; i < MEMBERS; i++)
 		if (&b->m[i] != eater)
@@ -312,7 +312,7 @@ TEST_F_TIMEOUT(oom_again, inner_init, OOM_SECONDS)
 	outer = strcmp(b->m[0].what, "outer member") ? 1 : 0;
 	for (i = 0; i < rounds; i++) {
 		order(b, 'e');
-		ASSERT_TRUE(readable(b->m[i ? 1 + i : !outer].fd, PATIENCE_MS));
+		ASSERT_TRUE(readable(b->m[i ? 1 + i : !outer].fd, patience_ms));
 		/* The next one, or the end. */
 		ASSERT_EQ(0, box_collect(b, 1));
 	}

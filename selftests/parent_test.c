@@ -346,7 +346,7 @@ TEST_F_TIMEOUT(parent, all_gone, TEST_SECONDS)
 		EXPECT_EQ(b->init, waitpid(b->init, &status, 0));
 		EXPECT_EQ(SIGKILL, status);
 	} else if (!variant->leaves) {
-		ASSERT_TRUE(readable(makerfd, PATIENCE_MS));
+		ASSERT_TRUE(readable(makerfd, patience_ms));
 		EXPECT_EQ(maker, waitpid(maker, &status, 0));
 		EXPECT_EQ(7 << 8, status);
 		EXPECT_FALSE(seen->early);

@@ -214,7 +214,7 @@ static inline void fuse_abort(void)
 /* The daemon's death ends what waits for it; if need be, by force. */
 static inline int fuse_box_close(struct box *b)
 {
-	long long end = now_ms() + PATIENCE_MS / 2;
+	long long end = now_ms() + patience_ms / 2;
 
 	box_untrace(b);
 	write_at(b->out, "cgroup.kill", "1");

@@ -92,7 +92,7 @@ static inline int box_fall(struct box *b)
  */
 static inline int box_wait_death(struct box *b, struct member *m)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	int looks = 0;
 
 	while (!readable(m->fd, LOOK_MS)) {
@@ -108,7 +108,7 @@ static inline int box_wait_death(struct box *b, struct member *m)
 /* Waits until a task is in @state; nothing but looking tells of it. */
 static inline int wait_state(pid_t pid, char state)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	while (task_state(pid) != state) {
 		if (now_ms() > end) {
@@ -123,7 +123,7 @@ static inline int wait_state(pid_t pid, char state)
 /* The same for one that is to sleep below the kernel function @fn. */
 static inline int wait_sleep(pid_t pid, const char *fn)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	while (!sleeps_in(pid, fn)) {
 		if (now_ms() > end) {
@@ -163,7 +163,7 @@ static inline int start_thread(void *(*fn)(void *), void *arg)
 /* Freezes a cgroup and all below it, and waits until they are. */
 static inline int cgroup_freeze(int dir)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	char buf[64];
 	ssize_t n;
 	int fd;

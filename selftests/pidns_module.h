@@ -199,7 +199,7 @@ static inline int kmsg_open(struct kmsg *k, unsigned long long from)
 /* Waits for a line that begins with @want. */
 static inline bool kmsg_wait(struct kmsg *k, const char *want, char *line)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	while (kmsg_next(k, line, end - now_ms()))
 		if (!strncmp(line, want, strlen(want)))
@@ -295,7 +295,7 @@ static inline int ledger_lines(const char *ledger)
  */
 static inline bool ledger_wait_left(unsigned int pidns, pid_t init)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	bool found, left;
 	char *ledger;
 

@@ -62,7 +62,7 @@ static inline int uring_result(struct uring *u)
 	unsigned int slot = *head & *uring_at(u, u->p.cq_off.ring_mask);
 	int res;
 
-	if (!readable(u->fd, PATIENCE_MS))
+	if (!readable(u->fd, patience_ms))
 		return -ETIME;
 	res = cqes[slot].res;
 	atomic_fetch_add(head, 1);

@@ -150,7 +150,7 @@ static inline int box_wait_rounds(struct box *b)
 	};
 	struct announcement a;
 
-	while (poll(p, 2, PATIENCE_MS) > 0 && !p[1].revents)
+	while (poll(p, 2, patience_ms) > 0 && !p[1].revents)
 		if (read(b->join[0], &a, sizeof(a)) != sizeof(a))
 			return -1;
 	return box_wait_init(b);

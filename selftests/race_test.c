@@ -259,7 +259,7 @@ static bool one_round(struct box *b, struct runner *runner, bool exits, int nr)
 		return false;
 	close(life[1]);
 	for (; nr > 0; nr -= n) {
-		if (!readable(beats[0], PATIENCE_MS)) {
+		if (!readable(beats[0], patience_ms)) {
 			fprintf(stderr, "# %d beats did not come\n", nr);
 			return false;
 		}
@@ -277,7 +277,7 @@ static bool one_round(struct box *b, struct runner *runner, bool exits, int nr)
 		return false;
 	}
 	/* The end of the pipe, or somebody still holds it. */
-	n = readable(life[0], PATIENCE_MS) ? read(life[0], c, 1) : -1;
+	n = readable(life[0], patience_ms) ? read(life[0], c, 1) : -1;
 	if (n)
 		fprintf(stderr, "# somebody lives on\n");
 	close(life[0]);
@@ -448,7 +448,7 @@ FIXTURE_TEARDOWN(levels)
 /* Waits until no more than @nr are alive, or it is certain that this will not be. */
 static bool others_go(struct box *b, int nr)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	int looks = 0;
 
 	while (box_alive(b) > nr) {
@@ -466,7 +466,7 @@ static bool others_go(struct box *b, int nr)
  */
 TEST_F_TIMEOUT(levels, bottom_first, TEST_SECONDS)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	struct box *b = &self->box;
 	int nsfd, fd = -1;
 	pid_t zombie;
@@ -479,7 +479,7 @@ TEST_F_TIMEOUT(levels, bottom_first, TEST_SECONDS)
 		_exit(0);
 	ASSERT_EQ(0, leave());
 	ASSERT_GT(zombie, 0);
-	ASSERT_TRUE(readable(fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(fd, patience_ms));
 	ASSERT_EQ(0, sys_pidfd_signal(self->inner->fd, SIGKILL));
 	while (!sleeps_in(self->inner->pid, "zap_pid_ns_processes")) {
 		ASSERT_LT(now_ms(), end);
@@ -635,7 +635,7 @@ FIXTURE_SETUP(many)
 		make_many(b, variant->inits);
 	close(fd);
 	for (left = variant->inits * EACH; left > 0; left -= n) {
-		ASSERT_TRUE(readable(beats[0], PATIENCE_MS));
+		ASSERT_TRUE(readable(beats[0], patience_ms));
 		n = read(beats[0], c, left < 64 ? left : 64);
 		ASSERT_GT(n, 0);
 	}
@@ -658,7 +658,7 @@ static bool doomed(struct member *init, struct member *its_member)
 TEST_F_TIMEOUT(many, all_gone, RACE_SECONDS)
 {
 	struct member *last = NULL, *its = NULL;
-	long long end = now_ms() + 2 * PATIENCE_MS;
+	long long end = now_ms() + 2 * patience_ms;
 	struct box *b = &self->box;
 	int i, looks = 0;
 

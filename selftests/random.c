@@ -307,7 +307,7 @@ static void report(struct run *r, struct program *p)
 	int before;
 
 	/* What has failed once is soon seen to fail again. */
-	r->patience_ms = PATIENCE_MS / 4;
+	r->patience_ms = patience_ms / 4;
 	r->patient = LOOKS;
 	enough = now_ms() + SHORTEN_SECS * 1000LL;
 	memcpy(first, r->objection, sizeof(first));
@@ -373,7 +373,7 @@ static int prepare(struct run *r, int worker)
 	/* Who is traced would stop for each signal that comes. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
-	r->patience_ms = module_loaded() ? 3 * PATIENCE_MS : PATIENCE_MS / 2;
+	r->patience_ms = module_loaded() ? 3 * patience_ms : patience_ms / 2;
 	r->patient = module_loaded() ? PATIENT_LOOKS : LOOKS;
 	/* The last one before those that a program opens. */
 	r->first_fd = open("/proc/self/ns/pid", O_RDONLY) + 1;

@@ -189,7 +189,7 @@ static int tell_fuse(struct told *t, int connection)
 /* Nothing but looking tells when a task has come to its rest. */
 static int settle(pid_t pid, char state)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 
 	while (task_state(pid) != state) {
 		if (now_ms() > end)
@@ -254,7 +254,7 @@ static pid_t leave_zombie(struct box *b, int nsfd)
 	b->nsfd = nsfd;
 	pid = box_inject(b, "zombie", exits);
 	b->nsfd = own;
-	return pid > 0 && readable(b->m[b->nr - 1].fd, PATIENCE_MS) ? pid : -1;
+	return pid > 0 && readable(b->m[b->nr - 1].fd, patience_ms) ? pid : -1;
 }
 
 /* zap_pid_ns_processes() waits until all numbers have been given back. */
@@ -310,7 +310,7 @@ static int build_parent_stopped(struct box *b)
 		raise(SIGSTOP);
 		_exit(1);
 	}
-	if (parent < 0 || box_collect(b, 1) || !readable(b->m[0].fd, PATIENCE_MS) ||
+	if (parent < 0 || box_collect(b, 1) || !readable(b->m[0].fd, patience_ms) ||
 	    waitpid(parent, &status, WUNTRACED) != parent || !WIFSTOPPED(status))
 		return -1;
 	close(fd);
@@ -626,7 +626,7 @@ static int freezer = -1;
 
 static int freeze(pid_t pid)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	char dir[64], path[128], buf[32];
 
 	snprintf(dir, sizeof(dir), "/tmp/pidns_freezer.%d", getpid());
@@ -654,7 +654,7 @@ static void tell_frozen(struct told *t)
 
 static int end_frozen(struct box *b)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	char dir[64], path[128];
 
 	snprintf(dir, sizeof(dir), "/tmp/pidns_freezer.%d", getpid());
@@ -781,7 +781,7 @@ static void init_submits(struct box *b, void *arg)
  */
 static int build_init_stuck(struct box *b)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	int mnt = fuse_outside(b);
 	struct told *t;
 
@@ -857,7 +857,7 @@ static int build_group(struct box *b)
 	if (start(b, NULL, -1))
 		return -1;
 	pid = box_inject(b, "leader", leads_group);
-	if (pid < 0 || setpgid(0, pid) || !readable(b->m[0].fd, PATIENCE_MS))
+	if (pid < 0 || setpgid(0, pid) || !readable(b->m[0].fd, patience_ms))
 		return -1;
 	box_reap_ours(b);
 	t = tell(b, getpid(), 2, 'S', "group");
@@ -1042,7 +1042,7 @@ static bool stage_says(struct stage *s, char want)
 	char c = 0;
 
 	/* Others may have to be built first. */
-	return readable(s->said[0], 3 * PATIENCE_MS) && read(s->said[0], &c, 1) == 1 && c == want;
+	return readable(s->said[0], 3 * patience_ms) && read(s->said[0], &c, 1) == 1 && c == want;
 }
 
 static bool stage_does(struct stage *s, char want)
@@ -1067,7 +1067,7 @@ static void header_start(const struct stage *s, const char *what, char line[KMSG
  */
 static bool is_reported(struct stage *s)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	char line[KMSG_LINE], want[KMSG_LINE], header[KMSG_LINE], tail[KMSG_LINE], was[KMSG_LINE];
 	int in_log = s->holders < IN_LOG ? s->holders : IN_LOG, i = -1;
 	int lines = in_log + (s->holders > IN_LOG);	/* which counts the rest */
@@ -1170,7 +1170,7 @@ static void complain(const char *what, const char *line)
 /* Whether debugfs has all of it, for each namespace that the scene has. */
 static bool is_in_ledger(struct stage *s, const char *state)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	char row[KMSG_LINE];
 	const char *line;
 	char *text;

@@ -40,7 +40,7 @@ FIXTURE_TEARDOWN(state)
 
 	/* state.frozen_below has one cgroup more. */
 	if (!faccessat(b->in, "below", F_OK, 0)) {
-		long long end = now_ms() + PATIENCE_MS;
+		long long end = now_ms() + patience_ms;
 
 		write_at(b->in, "cgroup.kill", "1");
 		while (unlinkat(b->in, "below", AT_REMOVEDIR) && errno == EBUSY &&
@@ -384,7 +384,7 @@ TEST_F_TIMEOUT(state, busy, TEST_SECONDS)
 		{ "SCHED_IDLE", spin_idle, 0 }, { "nice 19", spin_nice, 0 },
 		{ "SCHED_RR", spin_rr, 0 }, { "SCHED_FIFO", spin_fifo, 0 }, {}
 	};
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	struct box *b = &self->box;
 
 	ASSERT_EQ(0, box_start(b, kinds));
@@ -465,7 +465,7 @@ TEST_F_TIMEOUT(state, in_notified_call, TEST_SECONDS)
 	ASSERT_EQ(0, box_start_one(b, "notified", in_notified_call, 0));
 	fd = syscall(__NR_pidfd_getfd, box_find(b, "notified")->fd, LISTENER, 0);
 	ASSERT_GE(fd, 0);
-	ASSERT_TRUE(readable(fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(fd, patience_ms));
 	ASSERT_EQ(0, ioctl(fd, SECCOMP_IOCTL_NOTIF_RECV, &call));
 	ASSERT_EQ(__NR_getpgid, call.data.nr);
 	EXPECT_EQ(0, box_fall(b));

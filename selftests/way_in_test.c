@@ -466,7 +466,7 @@ TEST_F_TIMEOUT(way_in, from_two_levels_up, TEST_SECONDS)
 	ASSERT_EQ(0, in_child(b, visit_fd, &inner));
 	ASSERT_EQ(0, visit(b));
 	ASSERT_EQ(0, sys_pidfd_signal(b->m[0].fd, SIGKILL));
-	ASSERT_TRUE(readable(b->m[0].fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(b->m[0].fd, patience_ms));
 	ASSERT_EQ(ENOMEM, in_child(b, visit_fd, &inner));
 	EXPECT_EQ(0, visit(b));
 	EXPECT_FALSE(readable(b->initfd, 0));
@@ -621,7 +621,7 @@ TEST_F_TIMEOUT(way_in, choose_in_unborn_below_dead, TEST_SECONDS)
 	if (nsfd < 0)
 		SKIP(return, "this kernel does not open a namespace without init");
 	ASSERT_EQ(0, kill(b->m[0].pid, SIGKILL));
-	ASSERT_TRUE(readable(b->m[0].fd, PATIENCE_MS));
+	ASSERT_TRUE(readable(b->m[0].fd, patience_ms));
 	ASSERT_EQ(0, box_kill_init(b));
 	ASSERT_EQ(0, enter(nsfd));
 	for (i = 0; i < ARRAY_SIZE(calls); i++) {
@@ -1186,7 +1186,7 @@ TEST_F_TIMEOUT(refused, signals_as_ever, TEST_SECONDS)
 	struct sigaction act = { .sa_handler = count_signal, .sa_flags = SA_RESTART };
 	const int n = 200;
 	struct box *b = &self->box;
-	long long end = now_ms() + 3 * PATIENCE_MS;
+	long long end = now_ms() + 3 * patience_ms;
 	int fd = -1, forks = 0, refused = 0, status = -1;
 	sigset_t before = {}, after = {};
 	pid_t sender;

@@ -82,7 +82,7 @@ static void init_reads(struct box *b, void *arg)
 /* Kills an init that will hang in exit_aio(), the daemon being outside. */
 static int hang(struct box *b)
 {
-	long long end = now_ms() + PATIENCE_MS;
+	long long end = now_ms() + patience_ms;
 	int mnt = fuse_outside(b);
 
 	/* Two members, init's having submitted, the daemon's having got the read. */
@@ -108,7 +108,7 @@ TEST_F_TIMEOUT(wedge, members_go_first, TEST_SECONDS)
 	int looks = 0;
 
 	ASSERT_EQ(0, hang(b));
-	for (end = now_ms() + PATIENCE_MS; box_alive(b);) {
+	for (end = now_ms() + patience_ms; box_alive(b);) {
 		ASSERT_LT(now_ms(), end);
 		readable(b->m[0].fd, LOOK_MS);
 		looks = !module_loaded() && box_doomed(b) ? looks + 1 : 0;
