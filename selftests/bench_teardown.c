@@ -370,7 +370,9 @@ static void kill_all_in_loop(void)
 
 			if (end == p)
 				break;
-			kill(pid, SIGKILL);
+			/* 0 is one that was reaped just then, and for kill() it is us. */
+			if (pid > 0)
+				kill(pid, SIGKILL);
 		}
 	}
 }
