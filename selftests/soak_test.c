@@ -596,6 +596,13 @@ static bool there(enum disturbance what)
 		       what == KPROBES ? TRACING "kprobe_events" : TRACING "current_tracer", W_OK);
 }
 
+/* Of the few who have to get on, whatever crowd wants to run. */
+static void before_all_others(void)
+{
+	if (setpriority(PRIO_PROCESS, 0, -20))
+		fprintf(stderr, "# soak: nice: %m\n");
+}
+
 /* One after the other on and off, a step for each byte. */
 static void disturb(void)
 {
@@ -603,6 +610,7 @@ static void disturb(void)
 	bool on = false;
 	char text[64], c;
 
+	before_all_others();
 	for (;;) {
 		getting_on(DISTURBER, "waits for its turn");
 		if (!readable(soak->steps[0], 1000))
@@ -935,6 +943,7 @@ static bool session(struct box *b, int rounds, long long ms, int many)
 		if (pids[i] < 0)
 			return false;
 	}
+	before_all_others();
 	/* The first that die, die with the module; and some of them are asked. */
 	while (!atomic_load(&soak->refused) && !no_use())
 		nap(2 * soak->fork_ms);
