@@ -43,8 +43,11 @@ impl Parent {
         // called in any context, and looks at the caller's own task only.
         let work = unsafe { bindings::current_work() };
 
-        // INVARIANT: The null pointer has just been left out.
-        (!work.is_null()).then(|| Self(work as usize))
+        if work.is_null() {
+            return None;
+        }
+        // INVARIANT: It is not null.
+        Some(Self(work as usize))
     }
 
     /// As a number, which is not 0.
