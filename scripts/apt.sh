@@ -7,9 +7,10 @@
 
 # shellcheck disable=SC2034 # for those who source this
 {
-	# The series of kernels that all is about, where it lives, and where it moves to
-	# as time goes by.
-	SERIES=7.3
+	# The series of kernels that the module is made for, the one that all is about if
+	# nobody says otherwise first; where they live, and move to as time goes by.
+	ALL_SERIES=(7.3 7.2)
+	SERIES=${SERIES:-${ALL_SERIES[0]}}
 	SUITES=(trixie-backports trixie forky forky-backports sid)
 	MIRROR=http://deb.debian.org/debian
 	KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
