@@ -6,9 +6,9 @@
 # Without KDIR, whatever a target needs is set up first: packages, kernels. With
 # KDIR=/path/to/built/kernel nothing is installed or fetched, and the module is
 # built for that one. KSRC=/path/to/source builds the dev kernels from a tree of
-# one's own.
+# one's own, SERIES=7.2 from Debian's newest of that series.
 
-export KDIR KSRC
+export KDIR KSRC SERIES
 export PIDNS_GUARD_KO ?= $(CURDIR)/pidns_guard.ko
 
 # Where to build: expanded in recipes only, when the tree exists.
@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug test-debian random parity programs model soak deep bench check shell selftests \
+.PHONY: all modules modules_install run test test-debug test-debian random parity programs model soak deep matrix bench check shell selftests \
 	kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -75,6 +75,10 @@ soak: modules selftests
 deep: modules selftests
 	@scripts/deep $(ARGS)
 
+## matrix: every suite on every kernel that the module is made for, in a table: hours
+matrix:
+	@scripts/matrix $(ARGS)
+
 ## bench: what the module costs and what it brings, as ratios, in a table and pictures
 bench: modules selftests
 	@scripts/bench $(ARGS)
@@ -119,6 +123,6 @@ clean:
 help:
 	@echo 'Targets:'
 	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
-	@echo 'Variables: KDIR=, KSRC= (see scripts/kernel/build --help), TESTS="guard_test ...",'
+	@echo 'Variables: KDIR=, KSRC=, SERIES= (see scripts/kernel/build --help), TESTS="guard_test ...",'
 	@echo '           KERNEL=debug-bare (for test-debug),'
 	@echo '           ARGS= (for scripts/test-debug, scripts/four-ways, scripts/random, scripts/parity, scripts/model, scripts/bench)'
