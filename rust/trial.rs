@@ -149,7 +149,6 @@ fn kill_one(kill: bool, late: bool) -> Result {
 fn try_one(refuse: bool, kill: bool) -> Result<Result<Ending>> {
     SEEN.prepare(refuse, kill);
     let ended = umh::run::<Short>(|parent| SEEN.parent.store(parent.get(), Relaxed));
-    SEEN.parent.store(0, Relaxed);
 
     match Expected::at(SEEN.failed.load(Relaxed)) {
         Some(expected) => Err(expected.fails()),
@@ -251,6 +250,10 @@ impl Life for Short {
             Expected::Killed,
         );
     }
+
+    fn forget_parent() {
+        SEEN.parent.store(0, Relaxed);
+    }
 }
 
 /// The last thread of somebody is gone.
@@ -278,7 +281,7 @@ pub(crate) fn waited() {
 
 /// What has been seen of one process. Whoever looks at it afterwards has waited for its end.
 struct Seen {
-    /// Who forks it.
+    /// Who forks it; 0 if there is nobody.
     parent: Atomic<usize>,
     /// Which process it is, once it is known.
     pid: Atomic<Pid>,

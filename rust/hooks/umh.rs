@@ -26,10 +26,13 @@ use kernel::{
 pub(crate) trait Life {
     /// Called in its context, and all that there is to its life. May sleep.
     fn live(me: &CurrentTask);
+
+    /// Called before what its [`Parent`] was told by is given back, and may come to tell another.
+    fn forget_parent();
 }
 
 /// What tells the kernel thread that forks the process from all other tasks: the address of the
-/// work that it is at.
+/// work that it is at. It does so until [`Life::forget_parent()`].
 ///
 /// # Invariants
 ///
@@ -66,7 +69,8 @@ impl Parent {
 pub(crate) fn run<L: Life>(tell: impl FnOnce(Parent)) -> Result<i32> {
     // SAFETY: What it is given `call_usermodehelper_setup()` in `kernel/umh.c` keeps and does not
     // look at. The path is static; the two null pointers are for `kernel_execve()`, to which
-    // `call_usermodehelper_exec_async()` does not come, as `live()` returns an error.
+    // `call_usermodehelper_exec_async()` does not come, as `live()` returns an error. Both
+    // functions are of the types that they are called by.
     let info = unsafe {
         bindings::call_usermodehelper_setup(
             NO_PROGRAM.as_char_ptr(),
@@ -74,7 +78,7 @@ pub(crate) fn run<L: Life>(tell: impl FnOnce(Parent)) -> Result<i32> {
             ptr::null_mut(),
             bindings::GFP_KERNEL,
             Some(live::<L>),
-            None,
+            Some(forget_parent::<L>),
             ptr::null_mut(),
         )
     };
@@ -94,8 +98,9 @@ pub(crate) fn run<L: Life>(tell: impl FnOnce(Parent)) -> Result<i32> {
 
     // SAFETY: It has come from `call_usermodehelper_setup()`, and is not touched again, as this
     // frees it. Without `UMH_KILLABLE` no signal lets `call_usermodehelper_exec()` in `kernel/umh.c`
-    // come back before the process is gone (`call_usermodehelper_exec_sync()` waits for it): nobody
-    // is left in `live()`.
+    // come back before the process is gone (`call_usermodehelper_exec_sync()` waits for it, in a
+    // thread that ignores all signals): nobody is left in `live()`. And it is this call itself that
+    // frees it, so nobody is left in `forget_parent()`.
     let ended =
         unsafe { bindings::call_usermodehelper_exec(info, bindings::UMH_WAIT_PROC as c_int) };
 
@@ -117,4 +122,9 @@ const NOTHING_DONE: c_int = -(bindings::ENOTNAM as c_int);
 extern "C" fn live<L: Life>(_: *mut bindings::subprocess_info, _: *mut bindings::cred) -> c_int {
     L::live(current!());
     NOTHING_DONE
+}
+
+/// Called by `call_usermodehelper_freeinfo()`, right before it frees the work.
+extern "C" fn forget_parent<L: Life>(_: *mut bindings::subprocess_info) {
+    L::forget_parent();
 }
