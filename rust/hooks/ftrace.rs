@@ -197,10 +197,16 @@ impl Ops {
             .and_then(|()| {
                 // SAFETY: By this function's contract, and filtered: without a filter it would be
                 // called for every function there is.
-                to_result(unsafe { bindings::register_ftrace_function(ops) })
+                to_result(unsafe { bindings::register_ftrace_function(ops) }).inspect_err(|_| {
+                    // It was among the hooks before it was found that it may not be
+                    // (`ftrace_startup()`), and nobody has waited for those who have met it there
+                    // (`__ftrace_ops_list_func()`). They look at its filter, for which no function
+                    // at all would be every one.
+                    rcu::synchronize_rcu();
+                })
             })
             .inspect_err(|err| {
-                // SAFETY: Not registered, so nobody uses the filter.
+                // SAFETY: Not registered, so nobody uses the filter, or does any more.
                 unsafe { bindings::ftrace_free_filter(ops) };
                 explain(function, *err);
             })
