@@ -92,8 +92,8 @@ impl<R: Redirect, S: Redirect> RedirectHooks<R, S> {
         try_pin_init!(Self {
             // The first that is made here is the last that is dropped again, should one fail.
             _way_out: WayOut,
-            first <- Ops::register(R::FUNCTION, entered::<R>),
-            second <- Ops::register(S::FUNCTION, entered::<S>),
+            first <- Ops::register::<R>(),
+            second <- Ops::register::<S>(),
             _redirects: PhantomData,
         }? Error)
     }
@@ -135,10 +135,6 @@ impl Drop for WayOut {
     }
 }
 
-/// The prototype of what ftrace calls.
-type Callback =
-    unsafe extern "C" fn(c_ulong, c_ulong, *mut bindings::ftrace_ops, *mut bindings::ftrace_regs);
-
 /// An `ftrace_ops`, registered for as long as the value lives.
 ///
 /// # Invariants
@@ -156,30 +152,35 @@ unsafe impl Send for Ops {}
 unsafe impl Sync for Ops {}
 
 impl Ops {
-    fn register(function: &'static CStr, callback: Callback) -> impl PinInit<Self, Error> {
+    fn register<R: Redirect>() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // INVARIANT: `attach()` filters and registers it.
-            ops <- Opaque::try_ffi_init(move |ops: *mut bindings::ftrace_ops| {
-                // SAFETY: `ops` points to memory for an `ftrace_ops`, which stays where it is
-                // until `drop()`. A zeroed one is what C code starts with.
-                unsafe { ops.write(pin_init::zeroed()) };
-                // SAFETY: As above, and nobody else knows of it yet.
-                unsafe {
-                    (*ops).func = Some(callback);
+            ops <- Opaque::try_ffi_init(|ops: *mut bindings::ftrace_ops| {
+                let initial = bindings::ftrace_ops {
+                    func: Some(entered::<R>),
                     // Only one at a time may send calls elsewhere. Not `FTRACE_OPS_FL_RECURSION`,
                     // which costs each call as much again: no callback here comes to the one
                     // function it is called for.
-                    (*ops).flags = bindings::FTRACE_OPS_FL_IPMODIFY as c_ulong;
+                    flags: bindings::FTRACE_OPS_FL_IPMODIFY as c_ulong,
+                    ..pin_init::zeroed()
+                };
+
+                // SAFETY: `ops` points to memory for an `ftrace_ops`, which nobody else knows of yet
+                // and which stays where it is until `drop()`. What is written there is what C code
+                // starts with: its callback, for the entry of this very function, the flag that
+                // that wants, and zeroes.
+                unsafe {
+                    ops.write(initial);
+                    Self::attach(ops, R::FUNCTION)
                 }
-                // SAFETY: `ops` was initialised above.
-                unsafe { Self::attach(ops, function) }
             }),
         }? Error)
     }
 
     /// # Safety
     ///
-    /// `ops` must be initialised and not registered.
+    /// `ops` must be initialised, not registered, and stay where it is once it is. Its callback must
+    /// be one that ftrace may call at the entry of `function`.
     unsafe fn attach(ops: *mut bindings::ftrace_ops, function: &CStr) -> Result {
         let mut address = 0;
 
@@ -195,8 +196,8 @@ impl Ops {
                 err => err,
             })
             .and_then(|()| {
-                // SAFETY: By this function's contract, and filtered: without a filter it would be
-                // called for every function there is.
+                // SAFETY: By this function's contract, and filtered to that function: without a
+                // filter it would be called for every function there is.
                 to_result(unsafe { bindings::register_ftrace_function(ops) }).inspect_err(|_| {
                     // It was among the hooks before it was found that it may not be
                     // (`ftrace_startup()`), and nobody has waited for those who have met it there
