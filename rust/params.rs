@@ -20,15 +20,15 @@ pub(crate) struct Params {
     pub(crate) ledger_size: c_uint,
 }
 
-extern "C" {
-    static pidns_guard_params: Params;
+unsafe extern "C" {
+    // A `struct pidns_guard_params`, see `rust/helpers.h`, which has this layout. `load_module()`
+    // writes it, by `parse_args()` and with values that are valid for their types, before it calls
+    // `init`, and nobody does after that: in sysfs it is read-only.
+    safe static pidns_guard_params: Params;
 }
 
 /// What the module has been told.
 #[inline]
 pub(crate) fn get() -> &'static Params {
-    // SAFETY: A `struct pidns_guard_params`, see `rust/helpers.h`, which has this layout.
-    // `load_module()` writes it, by `parse_args()` and with values that are valid for their types,
-    // before it calls `init`, and nobody does after that: in sysfs it is read-only.
-    unsafe { &pidns_guard_params }
+    &pidns_guard_params
 }
