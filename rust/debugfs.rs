@@ -7,10 +7,6 @@
 //! `CAP_SYS_ADMIN`: they are empty to others.
 
 use kernel::{
-    debugfs::{
-        Dir,
-        File, //
-    },
     fmt,
     page::PAGE_SHIFT,
     prelude::*,
@@ -19,14 +15,15 @@ use kernel::{
 };
 
 use crate::{
-    counters::{
-        Counters,
-        COUNTERS, //
-    },
+    counters::COUNTERS,
     holder::{
         Holder,
         Holders,
         Reason, //
+    },
+    hooks::file::{
+        Dir,
+        OnRead, //
     },
     ledger::{
         Ledger,
@@ -47,39 +44,55 @@ pub(crate) const DIR: &CStr = c"pidns_guard";
 /// The files, for as long as the value lives. Without debugfs there are none, and that is no
 /// error.
 pub(crate) struct Files {
-    _counters: Pin<KBox<File<&'static Counters>>>,
-    _teardowns: Pin<KBox<File<Arc<Ledger>>>>,
-    _json: Pin<KBox<File<Arc<Ledger>>>>,
+    dir: Dir<Ledger>,
 }
 
 impl Files {
+    /// Makes a place for the files, which another copy of the module sees. May sleep.
+    pub(crate) fn new(ledger: Arc<Ledger>) -> Self {
+        Self {
+            dir: Dir::new(DIR, ledger),
+        }
+    }
+
     /// Makes the files. May sleep.
     ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new(ledger: &Arc<Ledger>) -> Result<Self> {
-        let dir = Dir::new(DIR);
-        let counters = dir.read_callback_file(
-            c"counters",
-            &COUNTERS,
-            &|counters: &&'static Counters, f| counters.write_lines(f),
-        );
-        let teardowns =
-            dir.read_callback_file(c"teardowns", ledger.clone(), &|ledger: &Arc<Ledger>, f| {
-                to_administrators(|| for_people(ledger, f))
-            });
-        let json = dir.read_callback_file(
-            c"teardowns.json",
-            ledger.clone(),
-            &|ledger: &Arc<Ledger>, f| to_administrators(|| for_programs(ledger, f)),
-        );
+    /// To be called when nothing fails any more: a module that does not come to be is not kept by
+    /// those who have one of them open.
+    pub(crate) fn show(&self) {
+        self.dir.add::<Numbers>();
+        self.dir.add::<ForPeople>();
+        self.dir.add::<ForPrograms>();
+    }
+}
 
-        Ok(Self {
-            _counters: KBox::pin_init(counters, GFP_KERNEL)?,
-            _teardowns: KBox::pin_init(teardowns, GFP_KERNEL)?,
-            _json: KBox::pin_init(json, GFP_KERNEL)?,
-        })
+struct Numbers;
+
+impl OnRead<Ledger> for Numbers {
+    const NAME: &'static CStr = c"counters";
+
+    fn show(_: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        COUNTERS.write_lines(f)
+    }
+}
+
+struct ForPeople;
+
+impl OnRead<Ledger> for ForPeople {
+    const NAME: &'static CStr = c"teardowns";
+
+    fn show(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to_administrators(|| for_people(ledger, f))
+    }
+}
+
+struct ForPrograms;
+
+impl OnRead<Ledger> for ForPrograms {
+    const NAME: &'static CStr = c"teardowns.json";
+
+    fn show(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to_administrators(|| for_programs(ledger, f))
     }
 }
 

@@ -2,13 +2,15 @@
 /*
  * What Rust cannot call by itself: macros and static inline functions that
  * have no helper in the kernel's rust/helpers/, and struct kretprobe, which the
- * kernel's bindings do not know; and the parameters, for those of the kernel's
- * module! say less and show nothing in sysfs. No decision is taken here.
+ * kernel's bindings do not know; the parameters, for those of the kernel's
+ * module! say less and show nothing in sysfs; and files in debugfs, for those of
+ * the kernel crate have no owner. No decision is taken here.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cgroup.h>
+#include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/fdtable.h>
 #include <linux/fs.h>
@@ -21,6 +23,7 @@
 #include <linux/pid_namespace.h>
 #include <linux/preempt.h>
 #include <linux/sched/task.h>
+#include <linux/seq_file.h>
 #include <linux/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
@@ -275,6 +278,36 @@ void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe)
 		probe->rp.kp.flags |= KPROBE_FLAG_DISABLED;
 	unregister_kretprobe(&probe->rp);
 	kfree(probe);
+}
+
+/* A file has its show() for aux: what single_open() is to be told. */
+static int pidns_guard_file_open(struct inode *inode, struct file *file)
+{
+	return single_open(file, debugfs_get_aux(file), inode->i_private);
+}
+
+static const struct file_operations pidns_guard_file_ops = {
+	.owner = THIS_MODULE,
+	.open = pidns_guard_file_open,
+	.read = seq_read,
+	.llseek = seq_lseek,
+	.release = single_release,
+};
+
+struct dentry *pidns_guard_debugfs_dir(const char *name)
+{
+	return debugfs_create_dir(name, NULL);
+}
+
+void pidns_guard_debugfs_file(const char *name, struct dentry *dir,
+			      int (*show)(struct seq_file *seq, void *v), void *data)
+{
+	debugfs_create_file_aux(name, 0400, dir, data, show, &pidns_guard_file_ops);
+}
+
+void pidns_guard_debugfs_remove(struct dentry *dir)
+{
+	debugfs_remove(dir);
 }
 
 void pidns_guard_preempt_disable(void)

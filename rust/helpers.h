@@ -8,8 +8,10 @@
 
 #include <linux/types.h>
 
+struct dentry;
 struct ftrace_regs;
 struct pidns_guard_retprobe;
+struct seq_file;
 struct task_struct;
 
 #define PIDNS_GUARD_MAX_LEDGER_SIZE	4096
@@ -37,6 +39,11 @@ struct pidns_guard_retprobe *
 pidns_guard_retprobe_register(const char *function, int maxactive,
 			      void (*returned)(void));
 void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
+
+struct dentry *pidns_guard_debugfs_dir(const char *name);
+void pidns_guard_debugfs_file(const char *name, struct dentry *dir,
+			      int (*show)(struct seq_file *seq, void *v), void *data);
+void pidns_guard_debugfs_remove(struct dentry *dir);
 
 void pidns_guard_preempt_disable(void);
 void pidns_guard_preempt_enable(void);

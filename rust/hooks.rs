@@ -10,6 +10,7 @@
 pub(crate) mod alarm;
 pub(crate) mod alloc_pid;
 pub(crate) mod dup_mmap;
+pub(crate) mod file;
 pub(crate) mod ftrace;
 pub(crate) mod retprobe;
 pub(crate) mod tracepoint;

@@ -107,7 +107,7 @@ impl PidnsGuard {
         hooks::twin::look_out(debugfs::DIR)?;
 
         let (ledger, publication) = ledger::open(ledger_size as usize)?;
-        let files = debugfs::Files::new(&ledger)?;
+        let files = debugfs::Files::new(ledger.clone());
         let stalls = (stall_secs > 0)
             .then(|| stall::Stalls::new(ledger, stall_secs))
             .transpose()?;
@@ -118,6 +118,7 @@ impl PidnsGuard {
 
         trial::pass()?;
         let last_look = adoption::adopt(kill);
+        files.show();
 
         pr_info!(
             "loaded: guard {}, kill {}, early {}\n",

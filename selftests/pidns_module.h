@@ -46,7 +46,13 @@ static inline int load(const char *params)
 
 static inline int unload(void)
 {
-	return syscall(__NR_delete_module, "pidns_guard", O_NONBLOCK);
+	int tries = 1000, ret;
+
+	/* Whoever has one of its files open is reading it, and soon through. */
+	while ((ret = syscall(__NR_delete_module, "pidns_guard", O_NONBLOCK)) &&
+	       errno == EWOULDBLOCK && --tries)
+		usleep(1000);
+	return ret;
 }
 
 /* Loads it anew, with other parameters. */

@@ -197,6 +197,16 @@ without_debugfs() {
 	rmmod pidns_guard && nothing_left && return "$ok"
 }
 
+# Who has a file of its open keeps it, and closes what is still there.
+open_file() {
+	local ok=0 fd
+	insmod "$KO" && exec {fd}<"$DEBUGFS/counters" || ok=1
+	! rmmod pidns_guard 2>/dev/null || ok=1
+	[ -z "${fd:-}" ] || exec {fd}<&-
+	! loaded || rmmod pidns_guard || ok=1
+	nothing_left && return "$ok"
+}
+
 transition() { while [ "$(cat "$LIVEPATCH/transition" 2>/dev/null)" = 1 ]; do sleep 0.1; done; }
 
 livepatch_on() { insmod "$MODULES/livepatch_alloc_pid.ko" && transition; }
@@ -252,7 +262,7 @@ mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
 # In the order in which the module sets them up.
-ktap_set_plan 27
+ktap_set_plan 28
 check rollback.works_before works
 check rollback.no_return_probe lacking zap_pid_ns_processes 'it() to probe'
 check rollback.no_free_tracepoint lacking sched_process_free 'tracepoint it'
@@ -286,6 +296,7 @@ check rollback.other_kernel foreign version 'Invalid module format' \
 check rollback.bad_parameter bad_parameter guard=banana
 check rollback.second_copy second_copy
 check rollback.without_debugfs without_debugfs
+check rollback.open_file open_file
 check rollback.livepatch_first livepatch_first
 check rollback.livepatch_second livepatch_second
 check rollback.works_after works
