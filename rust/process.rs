@@ -70,9 +70,10 @@ impl<'a> Process<'a> {
 
     /// The process that the caller is a thread of.
     pub(crate) fn of(task: &'a CurrentTask) -> Option<Self> {
-        // SAFETY: Neither freed nor released as long as one of its threads runs, as the caller
-        // does: a leader is not reaped before the last of the others is (`delay_group_leader()`),
-        // and gives way to another one when all but that are gone (`de_thread()`).
+        // SAFETY: Neither freed nor released as long as one of its threads has not been released,
+        // as the caller has not, see `Thread::of()`: a leader is not reaped before the last of the
+        // others is (`delay_group_leader()`, and `thread_group_empty()` in `exit_notify()`), and
+        // gives way to another one when all but that are gone (`de_thread()`).
         Self::led_by(unsafe { Thread::from_raw(task.group_leader().as_ptr()) })
     }
 

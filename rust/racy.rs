@@ -52,7 +52,9 @@ macro_rules! read_once {
 
         // SAFETY: By the invariant of `Racy` the structure is there, and so is its field, aligned
         // as C has it: none of them is packed. Whoever writes to it writes a whole number or
-        // pointer (`AtomicType` lets nothing else be read), and any is a valid one.
+        // pointer (`AtomicType` lets nothing else be read), and any is a valid one. That of C's
+        // stores those are whole too that are not marked, the kernel takes for granted itself
+        // (`CONFIG_KCSAN_ASSUME_PLAIN_WRITES_ATOMIC`).
         let field = unsafe {
             ::kernel::sync::atomic::Atomic::from_ptr(&raw mut (*structure.as_ptr()).$($field).+)
         };

@@ -63,7 +63,8 @@ impl<'a> Thread<'a> {
 
     /// The thread that calls.
     pub(crate) fn of(task: &'a CurrentTask) -> Self {
-        // SAFETY: It is not released before its last `schedule()`.
+        // SAFETY: By the invariant of `CurrentTask`, which is not to be had of one that has been
+        // released. That may be by itself, in `exit_notify()`: no hook is called after that.
         unsafe { Self::from_raw(task.as_ptr()) }
     }
 

@@ -47,7 +47,8 @@ impl<T: OnAlarm> Alarm<T> {
             // INVARIANT: As said there.
             work <- Opaque::ffi_init(|work: *mut bindings::delayed_work| {
                 // SAFETY: The place is valid, and stays where it is until `drop()`. The timer is
-                // that of delayed work, and irqsafe as it wants to be.
+                // that of delayed work, and irqsafe as it wants to be. No more than that does
+                // `INIT_DELAYED_WORK()`: all else `__queue_delayed_work()` sets itself.
                 unsafe {
                     bindings::init_work_with_key(
                         &raw mut (*work).work,

@@ -46,8 +46,9 @@ unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
     fn wanted(arguments: Arguments<'_, Self>) -> bool {
         let ns = arguments.get(0) as *mut bindings::pid_namespace;
 
-        // SAFETY: The first argument of `alloc_pid()` is the namespace that `copy_process()` found
-        // in the new task's `nsproxy`, which holds a reference to it.
+        // SAFETY: The first argument of `alloc_pid()`, of the type that `rust/helpers.c` asserts, is
+        // the namespace that `copy_process()` found in the new task's `nsproxy`, which holds a
+        // reference to it.
         H::is_refused(Pidns::new(unsafe { Racy::new(ns) }))
     }
 
@@ -62,7 +63,8 @@ impl<H: OnAllocPid> AllocPid<H> {
     /// # Safety
     ///
     /// To be called as `alloc_pid()` is: `ns` must be valid, and `set_tid` must point to
-    /// `set_tid_size` PIDs if there are any.
+    /// `set_tid_size` PIDs if there are any, to which nobody writes meanwhile (`clone3()` has them
+    /// on its stack).
     unsafe extern "C" fn answer(
         ns: *mut bindings::pid_namespace,
         set_tid: *mut bindings::pid_t,

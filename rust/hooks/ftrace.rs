@@ -125,10 +125,11 @@ struct WayOut;
 
 impl Drop for WayOut {
     fn drop(&mut self) {
-        // Nobody comes in any more, see `Ops::drop()`. Who is inside may sleep there: on
-        // `PREEMPT_RT` a spin lock is waited for off the run queue, and `rcu_tasks_is_holdout()`
-        // takes such a task for one outside. But by the contract of `Redirect` it is under RCU,
-        // which is waited for first. Who is then left is on the way out, where nobody sleeps.
+        // Nobody comes in any more, see `Ops::drop()`, and who has come in has slept since, or is
+        // outside. Inside one may sleep: on `PREEMPT_RT` a spin lock is waited for off the run
+        // queue, and `rcu_tasks_is_holdout()` takes such a task for one outside. But by the contract
+        // of `Redirect` it is under RCU there, and not before it, and that is waited for first. Who
+        // is then left is on the way out, where nobody sleeps.
         rcu::synchronize_rcu();
         // SAFETY: It does no more than to wait.
         unsafe { bindings::synchronize_rcu_tasks() };
@@ -165,10 +166,10 @@ impl Ops {
                     ..pin_init::zeroed()
                 };
 
-                // SAFETY: `ops` points to memory for an `ftrace_ops`, which nobody else knows of yet
-                // and which stays where it is until `drop()`. What is written there is what C code
-                // starts with: its callback, for the entry of this very function, the flag that
-                // that wants, and zeroes.
+                // SAFETY: `ops` points to memory for an `ftrace_ops`, which nobody else knows of
+                // yet and which stays where it is until `drop()`. What is written there is what C
+                // code starts with: its callback, for the entry of this very function, the flag
+                // which that wants, and zeroes.
                 unsafe {
                     ops.write(initial);
                     Self::attach(ops, R::FUNCTION)
@@ -179,8 +180,8 @@ impl Ops {
 
     /// # Safety
     ///
-    /// `ops` must be initialised, not registered, and stay where it is once it is. Its callback must
-    /// be one that ftrace may call at the entry of `function`.
+    /// `ops` must be initialised, not registered, and stay where it is once it is. Its callback
+    /// must be one that ftrace may call at the entry of `function`.
     unsafe fn attach(ops: *mut bindings::ftrace_ops, function: &CStr) -> Result {
         let mut address = 0;
 
