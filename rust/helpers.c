@@ -10,6 +10,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cgroup.h>
+#include <linux/dcache.h>
 #include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/fdtable.h>
@@ -293,6 +294,17 @@ static const struct file_operations pidns_guard_file_ops = {
 	.llseek = seq_lseek,
 	.release = single_release,
 };
+
+bool pidns_guard_debugfs_has(const char *name)
+{
+	struct dentry *dentry = debugfs_lookup(name, NULL);
+
+	if (IS_ERR_OR_NULL(dentry))
+		return false;
+
+	dput(dentry);
+	return true;
+}
 
 struct dentry *pidns_guard_debugfs_dir(const char *name)
 {

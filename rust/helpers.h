@@ -40,6 +40,7 @@ pidns_guard_retprobe_register(const char *function, int maxactive,
 			      void (*returned)(void));
 void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
 
+bool pidns_guard_debugfs_has(const char *name);
 struct dentry *pidns_guard_debugfs_dir(const char *name);
 void pidns_guard_debugfs_file(const char *name, struct dentry *dir,
 			      int (*show)(struct seq_file *seq, void *v), void *data);

@@ -5,12 +5,14 @@
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)
 
-use core::ptr;
 use kernel::{
-    bindings,
     prelude::*,
     str::CStr, //
 };
+
+extern "C" {
+    fn pidns_guard_debugfs_has(name: *const c_char) -> bool;
+}
 
 /// Complains if somebody else has the directory `name` in debugfs. May sleep.
 ///
@@ -21,14 +23,10 @@ use kernel::{
 ///
 /// `EBUSY` if it is there.
 pub(crate) fn look_out(name: &CStr) -> Result {
-    // SAFETY: The name is a string, and without a parent the root of debugfs is meant.
-    let dir = unsafe { bindings::debugfs_lookup(name.as_char_ptr(), ptr::null_mut()) };
-
-    if dir.is_null() {
+    // SAFETY: The name is a string.
+    if !unsafe { pidns_guard_debugfs_has(name.as_char_ptr()) } {
         return Ok(());
     }
-    // SAFETY: `debugfs_lookup()` has taken a reference, which nobody else puts.
-    unsafe { bindings::dput(dir) };
 
     pr_err!("another pidns_guard is loaded, under a name of its own, see lsmod: not loaded\n");
     Err(EBUSY)
