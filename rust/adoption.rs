@@ -6,12 +6,10 @@
 //! Whether a namespace is dead is derived from the namespace itself, so one look at every process
 //! in the system is enough.
 
-use kernel::{
-    prelude::*,
-    sync::rcu, //
-};
+use kernel::prelude::*;
 
 use crate::{
+    compat,
     counters::COUNTERS,
     ledger::{
         self,
@@ -33,7 +31,7 @@ pub(crate) fn adopt(kill: bool) -> Option<LastLook> {
     // where somebody else has one there (`tracepoint_add_func()`), or have found that it does not
     // act. A child that it had attached has to be seen now: that is done under `tasklist_lock`, and
     // so by an RCU reader. Who attaches one later, or dies later, finds that the hooks do act.
-    rcu::synchronize_rcu();
+    compat::synchronize_rcu();
 
     note();
     kill.then(|| {
@@ -53,7 +51,7 @@ pub(crate) struct LastLook;
 impl Drop for LastLook {
     fn drop(&mut self) {
         // As in `adopt()`. Who is attached later is none of the module's business any more.
-        rcu::synchronize_rcu();
+        compat::synchronize_rcu();
         kill_doomed();
     }
 }

@@ -16,11 +16,6 @@ use kernel::{
             Relaxed,
             Release, //
         },
-        barrier::{
-            smp_mb,
-            Read,
-            Write, //
-        },
         Arc, //
     },
     task::Pid,
@@ -31,6 +26,7 @@ use kernel::{
 };
 
 use crate::{
+    compat,
     pidns::Pidns,
     process::{
         Process,
@@ -374,7 +370,7 @@ impl<'a> Teardown<'a> {
 
         // What was read was read before it gave way, if it still has not. Pairs with the barrier
         // in `Entry::fill()`.
-        smp_mb(Read);
+        compat::smp_rmb();
         (entry.serial.load(Relaxed) == serial).then_some(record)
     }
 }
@@ -515,7 +511,7 @@ impl Entry {
     /// Fills an entry that was claimed, and shows it to the readers.
     fn fill(&self, serial: i64, ns: Pidns<'_>, init: &Init) {
         // Who reads any of the new has to see that the old number is gone.
-        smp_mb(Write);
+        compat::smp_wmb();
 
         self.pidns.store(ns.inum(), Relaxed);
         self.number.store(ns.inum(), Relaxed);

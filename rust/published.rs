@@ -15,6 +15,8 @@ use kernel::{
     }, //
 };
 
+use crate::compat;
+
 /// A place where a value is to be found while it is published.
 ///
 /// # Invariants
@@ -60,6 +62,6 @@ impl<T: Send + Sync> Drop for Publication<T> {
     fn drop(&mut self) {
         // The value itself goes after that, as the field it is.
         self.place.0.store(ptr::null_mut(), Release);
-        rcu::synchronize_rcu();
+        compat::synchronize_rcu();
     }
 }

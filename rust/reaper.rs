@@ -8,14 +8,11 @@
 
 use kernel::{
     prelude::*,
-    sync::barrier::{
-        smp_mb,
-        Full, //
-    },
     task::CurrentTask, //
 };
 
 use crate::{
+    compat,
     counters::COUNTERS,
     hooks::tracepoint::{
         OnExit,
@@ -110,7 +107,7 @@ impl OnWait for Waits {
 
         if let Some(ns) = Pidns::reaped_by(init).filter(|ns| ns.is_zapped()) {
             // `disable_pid_allocation()` is no full barrier between the death and the walk.
-            smp_mb(Full);
+            compat::smp_mb();
             kill_members(ns);
         }
     }

@@ -5,15 +5,10 @@
 //! A fork may be past `alloc_pid()` when init dies, and be attached to its PIDs only after the
 //! [`reaper`](crate::reaper) has passed by. It is met here, before it runs its first instruction.
 
-use kernel::{
-    prelude::*,
-    sync::barrier::{
-        smp_mb,
-        Full, //
-    }, //
-};
+use kernel::prelude::*;
 
 use crate::{
+    compat,
     counters::COUNTERS,
     hooks::tracepoint::{
         OnFork,
@@ -66,7 +61,7 @@ impl OnFork for Forks {
         };
 
         // Pairs with the barrier of `atomic_dec_and_test()`, see `reaper`.
-        smp_mb(Full);
+        compat::smp_mb();
 
         if let Some(dead) = child.pidns().dead().filter(|_| child.kill()) {
             COUNTERS.stragglers_killed.add(1);

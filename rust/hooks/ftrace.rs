@@ -14,9 +14,10 @@ use kernel::{
     error::to_result,
     prelude::*,
     str::CStr,
-    sync::rcu,
     types::Opaque, //
 };
+
+use crate::compat;
 
 // `struct ftrace_regs` has no fields that anybody may know; only pointers to it are passed on.
 #[expect(improper_ctypes)]
@@ -130,7 +131,7 @@ impl Drop for WayOut {
         // queue, and `rcu_tasks_is_holdout()` takes such a task for one outside. But by the contract
         // of `Redirect` it is under RCU there, and not before it, and that is waited for first. Who
         // is then left is on the way out, where nobody sleeps.
-        rcu::synchronize_rcu();
+        compat::synchronize_rcu();
         // SAFETY: It does no more than to wait.
         unsafe { bindings::synchronize_rcu_tasks() };
     }
@@ -204,7 +205,7 @@ impl Ops {
                     // (`ftrace_startup()`), and nobody has waited for those who have met it there
                     // (`__ftrace_ops_list_func()`). They look at its filter, for which no function
                     // at all would be every one.
-                    rcu::synchronize_rcu();
+                    compat::synchronize_rcu();
                 })
             })
             .inspect_err(|err| {

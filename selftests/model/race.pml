@@ -310,7 +310,7 @@ inline kill_members(n, me) {
 /* rust/straggler.rs: Forks::on_fork() */
 inline straggler(f, n) {
 #ifndef NO_BARRIER_HOOK
-	d_step { empty_fork(f) };		/* smp_mb(Full) */
+	d_step { empty_fork(f) };		/* smp_mb() */
 #endif
 #ifdef NO_ANCESTORS_HOOK
 	is_dead = (live[n] == 0 || !adding[n]);
@@ -549,7 +549,7 @@ end_alive:	init_killed[n]
 		MODULE;
 		seen[n] = 1;
 #ifndef NO_BARRIER_WALK
-		d_step { empty_init(n) };	/* smp_mb(Full) */
+		d_step { empty_init(n) };	/* smp_mb() */
 #endif
 #ifndef WALK_AT_ZAP_ENTRY
 		kill_members(n, FORKS + n)
