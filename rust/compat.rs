@@ -2,14 +2,22 @@
 
 //! What the `kernel` crates of the series that the module is made for do not have in common.
 //!
-//! Linux 7.2 has barriers of other names than 7.3, and no `synchronize_rcu()`: both have what
-//! these are made of, which is asked for here. What differs in C is the same for all that is
+//! Linux 7.2 has barriers of other names than 7.3, fewer errors, and no `synchronize_rcu()`: both
+//! have what these are made of, which is asked for here. What differs in C is the same for all that is
 //! hooked, or the module does not build (`rust/helpers.c`). When 7.2 is left behind this file goes.
 //!
 //! C headers: [`include/asm-generic/barrier.h`](srctree/include/asm-generic/barrier.h) and
 //! [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)
 
-use kernel::bindings;
+use kernel::{
+    bindings,
+    prelude::*, //
+};
+
+/// `EOPNOTSUPP`.
+pub(crate) fn eopnotsupp() -> Error {
+    Error::from_errno(-(bindings::EOPNOTSUPP as c_int))
+}
 
 /// A full memory barrier between CPUs: `kernel::sync::barrier::smp_mb(Full)` of 7.3.
 #[inline]

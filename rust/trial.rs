@@ -54,8 +54,8 @@ static OVER: Atomic<bool> = Atomic::new(false);
 /// What has been seen of the process that is tried on.
 static SEEN: Seen = Seen::new();
 
-/// What the fork that is refused here gets, and no other.
-const REFUSAL: Error = EOWNERDEAD;
+/// What the fork that is refused here gets, and no other: none ever asks for a block device.
+const REFUSAL: Error = ENOTBLK;
 
 /// Whether the hooks may act.
 ///

@@ -194,7 +194,7 @@ impl Ops {
             })
             // There is none, says kprobes; there is none that could be hooked, says ftrace.
             .map_err(|err| match err {
-                ENOENT | EINVAL => EOPNOTSUPP,
+                ENOENT | EINVAL => compat::eopnotsupp(),
                 err => err,
             })
             .and_then(|()| {
@@ -244,7 +244,7 @@ fn explain(function: &CStr, err: Error) {
              /sys/kernel/tracing/enabled_functions: not loaded\n",
             function
         );
-    } else if err == EOPNOTSUPP {
+    } else if err == compat::eopnotsupp() {
         pr_err!("this kernel has no {}() to hook: not loaded\n", function);
     } else if err == ENODEV {
         pr_err!("ftrace has switched itself off after an error, see above: not loaded\n");

@@ -19,6 +19,8 @@ use kernel::{
     types::Opaque, //
 };
 
+use crate::compat;
+
 extern "C" {
     fn pidns_guard_retprobe_register(
         function: *const c_char,
@@ -72,7 +74,10 @@ impl<H: OnReturn> ReturnProbe<H> {
             pidns_guard_retprobe_register(H::FUNCTION.as_char_ptr(), H::MAX_ACTIVE, Self::returned)
         })
         .and_then(|probe| NonNull::new(probe).ok_or(ENOMEM))
-        .map_err(|err| if err == ENOENT { EOPNOTSUPP } else { err })
+        .map_err(|err| match err {
+            ENOENT => compat::eopnotsupp(),
+            err => err,
+        })
         .inspect_err(|err| explain(H::FUNCTION, *err))?;
 
         // INVARIANT: Registered just now.
@@ -98,7 +103,7 @@ fn explain(function: &CStr, err: Error) {
     if err == ENOMEM {
         return;
     }
-    if err == EOPNOTSUPP {
+    if err == compat::eopnotsupp() {
         pr_err!("this kernel has no {}() to probe: not loaded\n", function);
     } else {
         pr_err!(

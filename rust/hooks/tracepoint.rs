@@ -20,6 +20,7 @@ use kernel::{
 };
 
 use crate::{
+    compat,
     process::{
         Process,
         ProcessId, //
@@ -203,9 +204,11 @@ impl<E: Event> Probe<E> {
     /// `EOPNOTSUPP` if the kernel has no such tracepoint, otherwise what
     /// `tracepoint_probe_register()` says.
     pub(crate) fn register() -> Result<Self> {
-        let tracepoint = find(E::NAME).ok_or(EOPNOTSUPP).inspect_err(|_| {
-            pr_err!("this kernel has no tracepoint {}: not loaded\n", E::NAME);
-        })?;
+        let tracepoint = find(E::NAME)
+            .ok_or_else(compat::eopnotsupp)
+            .inspect_err(|_| {
+                pr_err!("this kernel has no tracepoint {}: not loaded\n", E::NAME);
+            })?;
 
         // SAFETY: `tracepoint` is one of vmlinux's, which never go away, and by the contract of
         // `Event` the probe fits it.
