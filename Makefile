@@ -19,7 +19,7 @@ selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
 .PHONY: all modules modules_install run test test-debug test-debian random parity programs model soak deep matrix bench check shell selftests \
-	kernel kernels-debug setup rust-analyzer clean help
+	deb test-deb kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
@@ -82,6 +82,14 @@ matrix:
 ## bench: what the module costs and what it brings, as ratios, in a table and pictures
 bench: modules selftests
 	@scripts/bench $(ARGS)
+
+## deb: the package pidns-guard-dkms, for Debian with a kernel of backports, and print where it is
+deb:
+	@scripts/debian/deb
+
+## test-deb: install, upgrade and purge that package, in a userland of Debian's to throw away
+test-deb: selftests
+	@scripts/debian/test-deb $(ARGS)
 
 ## check: rustfmt, clippy, checkpatch, shellcheck and the like
 check: $(if $(KDIR),,kernel)
