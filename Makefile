@@ -133,4 +133,5 @@ help:
 	@sed -n 's/^## \([^:]*\): \(.*\)/  \1|\2/p' Makefile | awk -F'|' '{ printf "%-18s %s\n", $$1, $$2 }'
 	@echo 'Variables: KDIR=, KSRC=, SERIES= (see scripts/kernel/build --help), TESTS="guard_test ...",'
 	@echo '           KERNEL=debug-bare (for test-debug),'
-	@echo '           ARGS= (for scripts/test-debug, scripts/four-ways, scripts/random, scripts/parity, scripts/model, scripts/bench)'
+	@echo '           ARGS= (for scripts/test-debug, scripts/four-ways, scripts/random, scripts/parity, scripts/model, scripts/bench,'
+	@echo '                  scripts/debian/test-deb)'
