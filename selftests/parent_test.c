@@ -285,7 +285,7 @@ FIXTURE_SETUP(parent)
 FIXTURE_TEARDOWN(parent)
 {
 	/* First, as the maker may wait for what it has there. */
-	write_at(self->box.in, "cgroup.kill", "1");
+	cgroup_kill(self->box.in);
 	EXPECT_EQ(0, box_close(&self->box));
 }
 

@@ -217,8 +217,8 @@ static inline int fuse_box_close(struct box *b)
 	long long end = now_ms() + patience_ms / 2;
 
 	box_untrace(b);
-	write_at(b->out, "cgroup.kill", "1");
-	write_at(b->in, "cgroup.kill", "1");
+	cgroup_kill(b->out);
+	cgroup_kill(b->in);
 	while (!b->reaped && reap_some() && !readable(b->initfd, LOOK_MS))
 		if (now_ms() > end)
 			break;

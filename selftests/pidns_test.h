@@ -288,6 +288,22 @@ static inline int cgroup_procs(int dir, pid_t *pids, int max)
 	return n;
 }
 
+/*
+ * Kills all that is in a cgroup, and below it. Before Linux 7.3 cgroup.kill sends
+ * its signal to no thread but the leader, and if that has exited, to nobody.
+ */
+static inline void cgroup_kill(int dir)
+{
+	pid_t pids[256];
+	int i, n;
+
+	write_at(dir, "cgroup.kill", "1");
+	n = cgroup_procs(dir, pids, 256);
+	for (i = 0; i < n; i++)
+		if (pids[i] > 0)
+			kill(pids[i], SIGKILL);
+}
+
 /* Says where a task is; a help to whoever reads of a failure. */
 static inline void show_stack(pid_t pid)
 {
@@ -334,9 +350,11 @@ static inline const char *cgroup_root(void)
 static inline void sweep(const char *root)
 {
 	DIR *dir = opendir(root);
+	static const char * const parts[] = { "in/frozen", "in", "out", "." };
 	struct dirent *d;
 	char path[400];
-	int fd;
+	int fd, part;
+	size_t i;
 
 	if (!dir)
 		return;
@@ -348,10 +366,14 @@ static inline void sweep(const char *root)
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		write_at(fd, "cgroup.kill", "1");
-		unlinkat(fd, "in/frozen", AT_REMOVEDIR);
-		unlinkat(fd, "in", AT_REMOVEDIR);
-		unlinkat(fd, "out", AT_REMOVEDIR);
+		for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+			part = openat(fd, parts[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+			if (part < 0)
+				continue;
+			cgroup_kill(part);
+			close(part);
+			unlinkat(fd, parts[i], AT_REMOVEDIR);
+		}
 		close(fd);
 		rmdir(path);
 	}
@@ -761,10 +783,10 @@ static inline int box_close(struct box *b)
 	if (b->in < 0 || b->out < 0)
 		return -1;
 	box_untrace(b);
-	write_at(b->out, "cgroup.kill", "1");
+	cgroup_kill(b->out);
 	while (cgroup_populated(b->out) && now_ms() < end)
 		sched_yield();
-	write_at(b->in, "cgroup.kill", "1");
+	cgroup_kill(b->in);
 	if (!b->reaped)
 		kill(b->init, SIGKILL);
 	while (reap_some() && now_ms() < end)
