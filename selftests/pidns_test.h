@@ -366,7 +366,7 @@ static inline void sweep(const char *root)
 		fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		for (i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+		for (i = 0; i < ARRAY_SIZE(parts); i++) {
 			part = openat(fd, parts[i], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 			if (part < 0)
 				continue;
