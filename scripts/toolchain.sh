@@ -37,10 +37,10 @@ toolchain_llvm() {
 	echo 1
 }
 
-# toolchain_vars [KDIR]: fills the array MAKE_VARS. A KDIR that somebody else has
-# built says itself which compilers it needs.
+# toolchain_vars [KDIR [ARCH]]: fills the array MAKE_VARS. A KDIR that somebody else
+# has built says itself which compilers it needs, and for which ARCH.
 toolchain_vars() {
-	local conf=${1:+$1/include/config/auto.conf} rustc=/usr/bin/rustc llvm bin n
+	local conf=${1:+$1/include/config/auto.conf} arch=${2:-} rustc=/usr/bin/rustc llvm bin n
 	MAKE_VARS=()
 	if [[ -n $conf && -f $conf ]]; then
 		if grep -q '^CONFIG_CC_IS_CLANG=y' "$conf"; then
@@ -59,6 +59,8 @@ toolchain_vars() {
 	else
 		llvm=$(toolchain_llvm)
 	fi
+	if [[ -n $conf && -f $conf ]] && grep -q '^CONFIG_ARM64=y' "$conf"; then arch=arm64; fi
+	[[ $arch != arm64 ]] || MAKE_VARS+=(ARCH=arm64)
 	[[ -z ${LLVM-$llvm} ]] || MAKE_VARS+=("LLVM=${LLVM-$llvm}")
 	bin=${rustc%/*}
 	MAKE_VARS+=("RUSTC=${RUSTC:-$rustc}" "RUSTDOC=${RUSTDOC:-$bin/rustdoc}"
@@ -69,6 +71,9 @@ toolchain_vars() {
 		export LIBCLANG_PATH=/usr/lib/llvm${llvm}/lib
 	fi
 }
+
+# What builds programs for arm64, against the libraries of the guest's Debian.
+arm64_gcc() { echo "aarch64-linux-gnu-gcc --sysroot=$("$REPO/scripts/debian/userland" --guest arm64 trixie)"; }
 
 # One line that changes when the tools do.
 toolchain_id() {
