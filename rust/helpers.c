@@ -30,9 +30,8 @@
 #include <linux/string.h>
 #include <linux/tracepoint.h>
 #include <trace/events/sched.h>
-#include <asm/syscall.h>
-#include <asm/unistd.h>
 
+#include "arch.h"
 #include "helpers.h"
 
 #define CREATE_TRACE_POINTS
@@ -151,14 +150,14 @@ MODULE_PARM_DESC(ledger_size,
 notrace unsigned long
 pidns_guard_ftrace_get_argument(struct ftrace_regs *fregs, unsigned int n)
 {
-	return ftrace_regs_get_argument(fregs, n);
+	return arch_get_argument(fregs, n);
 }
 
 notrace void
 pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,
 					   unsigned long ip)
 {
-	ftrace_regs_set_instruction_pointer(fregs, ip);
+	arch_set_instruction_pointer(fregs, ip);
 }
 
 /*
@@ -191,30 +190,11 @@ int pidns_guard_find_function(const char *function, unsigned long *address)
 
 /*
  * The flags of the fork() or clone() that the caller is in, and false if it is in
- * clone3(), whose are in its memory. 32-bit programs have numbers of their own:
- * none of theirs that forks is one of these.
+ * clone3(), whose are in its memory.
  */
 notrace bool pidns_guard_fork_flags(unsigned long *flags)
 {
-	struct pt_regs *regs = current_pt_regs();
-	unsigned long args[6];
-
-	/* Its arguments come in another order there. */
-	BUILD_BUG_ON(IS_ENABLED(CONFIG_CLONE_BACKWARDS2));
-
-	switch (syscall_get_nr(current, regs)) {
-	case __NR_clone:
-		syscall_get_arguments(current, regs, args);
-		*flags = lower_32_bits(args[0]);
-		return true;
-#ifdef __NR_fork
-	case __NR_fork:
-		*flags = 0;
-		return true;
-#endif
-	default:
-		return false;
-	}
+	return arch_fork_flags(current, current_pt_regs(), flags);
 }
 
 void pidns_guard_tracepoint_synchronize_unregister(void)

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * All that depends on the architecture: the arguments of a call that ftrace may
+ * send elsewhere, how to send it there, and how a program says that it forks. An
+ * architecture that is not here takes
+ *
+ * - DYNAMIC_FTRACE_WITH_ARGS whose callbacks may change where the call goes on,
+ *   as a livepatch does: the first argument is looked at, and the stand-in gets
+ *   all of them as they were, by the ordinary calling convention;
+ * - the numbers of its system calls that fork, and where clone() has its flags,
+ *   with those of the other word size if it runs such programs;
+ *
+ * and its name in Kbuild.
+ */
+#ifndef _PIDNS_GUARD_ARCH_H
+#define _PIDNS_GUARD_ARCH_H
+
+#include <linux/ftrace.h>
+#include <linux/ptrace.h>
+#include <linux/sched.h>
+#include <linux/wordpart.h>
+#include <asm/syscall.h>
+#include <asm/unistd.h>
+
+#if defined(CONFIG_X86_64)
+
+/* di, si, dx, cx, r8, r9, of which ftrace_caller saves each (save_mcount_regs). */
+static __always_inline unsigned long
+arch_get_argument(struct ftrace_regs *fregs, unsigned int n)
+{
+	return ftrace_regs_get_argument(fregs, n);
+}
+
+/* ftrace_caller returns to what is in its place, and so needs no ENDBR there. */
+static __always_inline void
+arch_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
+{
+	ftrace_regs_set_instruction_pointer(fregs, ip);
+}
+
+/*
+ * The flags, if that is fork() or clone(). 32-bit programs have numbers of their
+ * own: none of theirs that forks is one of these.
+ */
+static __always_inline bool
+arch_fork_flags(struct task_struct *task, struct pt_regs *regs, unsigned long *flags)
+{
+	unsigned long args[6];
+
+	switch (syscall_get_nr(task, regs)) {
+	case __NR_clone:
+		syscall_get_arguments(task, regs, args);
+		*flags = lower_32_bits(args[0]);
+		return true;
+	case __NR_fork:
+		*flags = 0;
+		return true;
+	default:
+		return false;
+	}
+}
+
+#elif defined(CONFIG_ARM64)
+
+/* x0 to x7, of which ftrace_caller saves each (struct __arch_ftrace_regs). */
+static __always_inline unsigned long
+arch_get_argument(struct ftrace_regs *fregs, unsigned int n)
+{
+	return ftrace_regs_get_argument(fregs, n);
+}
+
+/* ftrace_caller goes there by a return, and so needs no BTI there. */
+static __always_inline void
+arch_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
+{
+	ftrace_regs_set_instruction_pointer(fregs, ip);
+}
+
+/*
+ * The flags, if that is clone(): there is no fork(). 32-bit programs have numbers
+ * of their own: theirs of this one is madvise().
+ */
+static __always_inline bool
+arch_fork_flags(struct task_struct *task, struct pt_regs *regs, unsigned long *flags)
+{
+	unsigned long args[6];
+
+	if (syscall_get_nr(task, regs) != __NR_clone)
+		return false;
+
+	syscall_get_arguments(task, regs, args);
+	*flags = lower_32_bits(args[0]);
+	return true;
+}
+
+#else
+#error "pidns_guard is for x86-64 and arm64: see rust/arch.h for what it takes"
+#endif
+
+#endif /* _PIDNS_GUARD_ARCH_H */
