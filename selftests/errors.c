@@ -99,7 +99,11 @@ static int result(int ret)
 
 static int do_fork(const struct call *call __maybe_unused, struct place *p __maybe_unused)
 {
+#ifdef __NR_fork
 	return undo(syscall(__NR_fork));
+#else
+	return undo(syscall(__NR_clone, SIGCHLD, 0, 0, 0, 0));
+#endif
 }
 
 static int do_vfork(const struct call *call __maybe_unused, struct place *p __maybe_unused)

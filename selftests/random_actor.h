@@ -20,10 +20,6 @@
 
 #include "pidns_test.h"
 
-#ifndef __x86_64__
-#error "the system calls of random_actor.h are those of x86-64"
-#endif
-
 #define MAX_TASKS	40
 #define MAX_NS		24
 #define DIRECTOR	MAX_TASKS	/* the worker itself, as one of them */
@@ -97,6 +93,8 @@ struct stage {
 
 #define stage ((struct stage *)STAGE_ADDRESS)
 
+#if defined(__x86_64__)
+
 static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
 {
 	register long r10 asm("r10") = d;
@@ -109,22 +107,6 @@ static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
 		     : "0"(nr), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
 		     : "rcx", "r11", "memory");
 	return ret;
-}
-
-static inline long raw5(long nr, long a, long b, long c, long d, long e)
-{
-	return raw6(nr, a, b, c, d, e, 0);
-}
-
-static inline long raw3(long nr, long a, long b, long c)
-{
-	return raw6(nr, a, b, c, 0, 0, 0);
-}
-
-static inline void __noreturn raw_exit(int code)
-{
-	for (;;)
-		raw3(__NR_exit_group, code, 0, 0);
 }
 
 /* clone3() whose child runs @fn on a stack of its own, and does not return. */
@@ -147,6 +129,67 @@ static inline long raw_clone(struct clone_args *args, void (*fn)(long arg), long
 		       [start] "r"(start), [with] "r"(with)
 		     : "rcx", "r11", "memory");
 	return ret;
+}
+
+#elif defined(__aarch64__)
+
+static inline long raw6(long nr, long a, long b, long c, long d, long e, long f)
+{
+	register long x8 asm("x8") = nr;
+	register long x0 asm("x0") = a;
+	register long x1 asm("x1") = b;
+	register long x2 asm("x2") = c;
+	register long x3 asm("x3") = d;
+	register long x4 asm("x4") = e;
+	register long x5 asm("x5") = f;
+
+	asm volatile("svc #0"
+		     : "+r"(x0)
+		     : "r"(x8), "r"(x1), "r"(x2), "r"(x3), "r"(x4), "r"(x5)
+		     : "memory");
+	return x0;
+}
+
+/* clone3() whose child runs @fn on a stack of its own, and does not return. */
+static inline long raw_clone(struct clone_args *args, void (*fn)(long arg), long arg)
+{
+	register long x8 asm("x8") = __NR_clone3;
+	register long x0 asm("x0") = (long)args;
+	register long x1 asm("x1") = sizeof(*args);
+	register void (*start)(long arg) asm("x19") = fn;
+	register long with asm("x20") = arg;
+
+	asm volatile("svc #0\n\t"
+		     "cbnz x0, 1f\n\t"
+		     "mov x29, xzr\n\t"
+		     "mov x0, %[with]\n\t"
+		     "blr %[start]\n\t"
+		     "brk #1\n\t"
+		     "1:"
+		     : "+r"(x0)
+		     : "r"(x8), "r"(x1), [start] "r"(start), [with] "r"(with)
+		     : "memory");
+	return x0;
+}
+
+#else
+#error "random_actor.h makes system calls on x86-64 and arm64 only"
+#endif
+
+static inline long raw5(long nr, long a, long b, long c, long d, long e)
+{
+	return raw6(nr, a, b, c, d, e, 0);
+}
+
+static inline long raw3(long nr, long a, long b, long c)
+{
+	return raw6(nr, a, b, c, 0, 0, 0);
+}
+
+static inline void __noreturn raw_exit(int code)
+{
+	for (;;)
+		raw3(__NR_exit_group, code, 0, 0);
 }
 
 static inline void ring(void)
@@ -376,7 +419,8 @@ static void __maybe_unused act(long nr)
 		char link[16] = "";
 		int i;
 
-		raw3(__NR_readlink, (long)"/proc/self", (long)link, sizeof(link) - 1);
+		raw6(__NR_readlinkat, AT_FDCWD, (long)"/proc/self", (long)link,
+		     sizeof(link) - 1, 0, 0);
 		s->outer = 0;
 		for (i = 0; link[i]; i++)
 			s->outer = s->outer * 10 + link[i] - '0';
