@@ -13,12 +13,29 @@
 static unsigned long calls;
 module_param(calls, ulong, 0644);
 
+#if defined(CONFIG_X86_64)
 static __naked void trampoline(void)
 {
 	asm volatile(ASM_ENDBR
 		     "lock incq %c0(%%rip)\n\t"
 		     ASM_RET : : "i" (&calls));
 }
+#elif defined(CONFIG_ARM64)
+/* The caller's return address is in x9, where the call goes on in x30; bti c first. */
+static __naked void trampoline(void)
+{
+	asm volatile("hint 34\n\t"
+		     "adrp x10, %c0\n\t"
+		     "add x10, x10, :lo12:%c0\n\t"
+		     "1: ldxr x11, [x10]\n\t"
+		     "add x11, x11, #1\n\t"
+		     "stxr w12, x11, [x10]\n\t"
+		     "cbnz w12, 1b\n\t"
+		     "mov x10, x30\n\t"
+		     "mov x30, x9\n\t"
+		     "ret x10" : : "i" (&calls));
+}
+#endif
 
 static int shares(struct ftrace_ops *ops, unsigned long ip, enum ftrace_ops_cmd cmd)
 {

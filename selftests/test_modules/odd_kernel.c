@@ -103,7 +103,12 @@ static int surround(void)
 
 static __naked void return_at_once(void)
 {
+#if defined(CONFIG_X86_64)
 	asm volatile(ASM_ENDBR ASM_RET);
+#elif defined(CONFIG_ARM64)
+	asm volatile("hint 34\n\t" /* bti c */
+		     "ret");
+#endif
 }
 
 /* One of those who calls it gets 0, which is also NULL. */
@@ -111,8 +116,8 @@ static int skip(struct kprobe *kp, struct pt_regs *regs)
 {
 	if (!is_tried(current))
 		return 0;
-	regs->ax = 0;
-	regs->ip = (unsigned long)return_at_once;
+	regs_set_return_value(regs, 0);
+	instruction_pointer_set(regs, (unsigned long)return_at_once);
 	return 1;
 }
 NOKPROBE_SYMBOL(skip);
