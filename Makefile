@@ -18,7 +18,7 @@ kbuild = scripts/kbuild "$(kdir)" M="$(CURDIR)"
 selftests = MAKELEVEL=0 $(MAKE) -C selftests
 
 # Targets are commands for people here, and each is made of one script.
-.PHONY: all modules modules_install run test test-debug test-debian random parity programs model soak deep matrix bench check shell selftests \
+.PHONY: all modules modules_install run test test-debug test-debian test-arm64 random parity programs model soak deep matrix bench check shell selftests \
 	deb test-deb kernel kernels-debug setup rust-analyzer clean help
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
@@ -48,6 +48,10 @@ test-debug: selftests
 ## test-debian: the selftests on the kernel that Debian ships, KERNEL=debian|debian-generic
 test-debian: selftests
 	@scripts/four-ways --kernel $(or $(KERNEL),debian) $(addprefix --only ,$(TESTS)) $(ARGS)
+
+## test-arm64: the selftests on {arm64, arm64-bare}, as test does
+test-arm64: $(if $(KDIR),,kernel)
+	@scripts/four-ways --kernel arm64 $(addprefix --only ,$(TESTS)) $(ARGS)
 
 ## random: COUNT= random programs from SEED= on, judged by an oracle of their own
 random: modules selftests

@@ -18,7 +18,7 @@ from pathlib import Path
 
 REPO = Path(__file__).resolve().parent.parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pidns_guard"
-TOTALS = re.compile(r"^(\d+) passed, (\d+) failed, (\d+) skipped$")
+TOTALS = re.compile(r"^(?:of these .*: )?(\d+) passed, (\d+) failed, (\d+) skipped$")
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,7 @@ class Part:
     command: str
     minutes: int  # what it takes on 2 cores without KVM, roughly
     what: str
+    also: str = ""  # the name of a part of this part, counted in a line that begins with "of these"
 
 
 def source_state():
@@ -98,13 +99,15 @@ class Run:
             whole = old and old["state"] == state and state and not state.endswith("-dirty")
             if resume and whole and not old["failed"] and old["command"] == part.command:
                 results[part.name] = old
+                if part.also in known:
+                    results[part.also] = known[part.also]
             else:
-                results[part.name] = self.one(part, state)
+                results |= self.one(part, state)
         return results
 
     def one(self, part, state):
-        """Runs it with its output in a log; returns its result, which has been noted."""
-        log, start, last = self.logs / f"{part.name}.log", time.monotonic(), ""
+        """Runs it with its output in a log; returns its results, which have been noted."""
+        log, start, last, of_these = self.logs / f"{part.name.replace('/', '-')}.log", time.monotonic(), "", ""
         print(f"==== {part.name}: {part.command} (about {part.minutes} min, output in {log})", flush=True)
         with log.open("w") as out, subprocess.Popen(
             # A group of its own, for all of it is to end with this; and with this killed outright too.
@@ -129,7 +132,8 @@ class Run:
             for line in child.stdout:
                 out.write(line)
                 out.flush()
-                last = line.strip() if TOTALS.match(line.strip()) else last
+                if TOTALS.match(line.strip()):
+                    last, of_these = line.strip(), last
                 if time.monotonic() - said > 60:
                     said = time.monotonic()
                     print(f"  {span(said - start)}: {line.strip()[:150]}", flush=True)
@@ -143,6 +147,10 @@ class Run:
             "passed": passed, "failed": failed, "skipped": skipped, "seconds": round(time.monotonic() - start),
             "when": time.strftime("%Y-%m-%d %H:%M"), "state": state, "command": part.command,
         }
-        self.note(part.name, result)
+        results = {part.name: result}
+        if part.also and of_these.startswith("of these "):
+            results[part.also] = result | dict(zip(("passed", "failed", "skipped"), map(int, TOTALS.match(of_these).groups())))
+        for name, counts in results.items():
+            self.note(name, counts)
         print(f"  {passed} passed, {failed} failed, {skipped} skipped in {span(result['seconds'])}", flush=True)
-        return result
+        return results
