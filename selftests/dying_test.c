@@ -565,7 +565,7 @@ static void take_dump(char **argv)
 static void *thread_traps(void *arg)
 {
 	memset(malloc(CORE_SIZE), 1, CORE_SIZE);
-	__builtin_trap();
+	illegal_instruction();
 	return arg;
 }
 

@@ -127,6 +127,18 @@ static inline int sys_pidfd_signal(int pidfd, int sig)
 	return syscall(__NR_pidfd_send_signal, pidfd, sig, NULL, 0);
 }
 
+/* Dies of SIGILL. What the compiler has for it is SIGTRAP on arm64. */
+static inline void __noreturn illegal_instruction(void)
+{
+	for (;;) {
+#ifdef __aarch64__
+		asm volatile("udf #0");
+#else
+		__builtin_trap();
+#endif
+	}
+}
+
 static inline void __noreturn forever(void)
 {
 	for (;;)

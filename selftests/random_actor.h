@@ -387,7 +387,7 @@ static inline long carry_out(struct slot *s)
 		raw3(__NR_exit, s->arg, 0, 0);
 		return -EINVAL;
 	case DO_FAULT:
-		__builtin_trap();
+		illegal_instruction();
 	default:
 		return do_trace(s);
 	}
