@@ -45,7 +45,7 @@ static inline const char *json_string_end(const char *p)
 	if (*p++ != '"')
 		return NULL;
 	for (; *p != '"'; p++) {
-		if (*p < ' ' || *p == 0x7f)
+		if (*p < ' ' || *p > '~')
 			return NULL;
 		if (*p != '\\')
 			continue;

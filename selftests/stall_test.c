@@ -99,7 +99,7 @@ static const char *shown(const char *comm)
 	char *p = buf[++next % 4];
 
 	for (*p = 0; *comm; comm++)
-		if (strchr("\"\\", *comm) || *comm < ' ' || *comm == 0x7f)
+		if (strchr("\"\\", *comm) || *comm < ' ' || *comm > '~')
 			p += sprintf(p, "\\x%02x", (unsigned char)*comm);
 		else
 			p += sprintf(p, "%c", *comm);
