@@ -12,6 +12,14 @@
 static struct pid *(*alloc_pid_body)(struct pid_namespace *ns, pid_t *set_tid,
 				     size_t set_tid_size);
 
+/* Behind the call to ftrace, which would lead back here. */
+#ifdef CONFIG_ARM64
+/* bti c, mov, bl. What comes next is paciasp, where a branch may land too. */
+#define TO_BODY	((IS_ENABLED(CONFIG_ARM64_BTI_KERNEL) ? 3 : 2) * MCOUNT_INSN_SIZE)
+#else
+#define TO_BODY	MCOUNT_INSN_SIZE
+#endif
+
 static struct pid *livepatch_alloc_pid(struct pid_namespace *ns, pid_t *set_tid,
 				       size_t set_tid_size)
 {
@@ -45,8 +53,7 @@ static int __init livepatch_alloc_pid_init(void)
 		return err;
 	unregister_kprobe(&kp);
 
-	/* Behind the call to ftrace, which would lead back here. */
-	alloc_pid_body = (void *)kp.addr + MCOUNT_INSN_SIZE;
+	alloc_pid_body = (void *)kp.addr + TO_BODY;
 
 	return klp_enable_patch(&patch);
 }
