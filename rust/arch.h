@@ -94,7 +94,7 @@ arch_fork_flags(struct task_struct *task, struct pt_regs *regs, unsigned long *f
 }
 
 #else
-#error "pidns_guard is for x86-64 and arm64: see rust/arch.h for what it takes"
+#error "pidns_guard is for x86-64 and arm64: the head of this file says what another one takes"
 #endif
 
 #endif /* _PIDNS_GUARD_ARCH_H */
