@@ -23,7 +23,7 @@
 //! All of that is safe code. It stands on [`pidns`], [`process`] and [`thread`], a view of what the
 //! kernel has, on [`hooks`], the ways to be called by it, and on [`params`], what it has been told;
 //! [`published`], [`racy`], [`preemption`], [`limit`] and [`text`] are tools; [`compat`] is for kernels
-//! that differ.
+//! that differ, and `rust/arch.h` for machines that do.
 //!
 //! Enforcement keeps no state about any namespace: whether it is dead is read off the namespace
 //! itself, each time it matters. The ledger decides nothing.
