@@ -712,6 +712,19 @@ static int build_core_dump(struct box *b)
 	return 0;
 }
 
+/*
+ * Then it unlinks the file and looks for it again, see coredump_file(). It has been
+ * killed and gives each of that up, unless the server was so fast as to have got it.
+ */
+static int end_core_dump(struct box *b)
+{
+	int i;
+
+	for (i = 0; i < 3; i++)
+		order(b, 'a');
+	return 0;
+}
+
 /* Inits below inits, down to that of the lowest level. */
 static void init_chain(struct box *b, void *arg)
 {
@@ -948,7 +961,7 @@ static const struct scene scenes[] = {
 	[FUSE_FLUSHED] = { "fuse_flush", build_fuse_flush, end_by_answer },
 	[LOCK] = { "lock", build_lock, end_by_answer },
 	[FROZEN] = { "frozen", build_frozen, end_frozen },
-	[CORE_DUMP] = { "core_dump", build_core_dump, end_by_answer },
+	[CORE_DUMP] = { "core_dump", build_core_dump, end_core_dump },
 	[NESTED] = { "nested", build_nested, NULL },
 	[INIT_STUCK] = { "init_stuck", build_init_stuck, end_by_abort },
 	[GROUP] = { "group", build_group, end_group },
