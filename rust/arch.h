@@ -22,16 +22,21 @@
 #include <asm/syscall.h>
 #include <asm/unistd.h>
 
-#if defined(CONFIG_X86_64)
+#if !defined(CONFIG_X86_64) && !defined(CONFIG_ARM64)
+#error "pidns_guard is for x86-64 and arm64: the head of this file says what another one takes"
+#endif
 
-/* di, si, dx, cx, r8, r9, of which ftrace_caller saves each (save_mcount_regs). */
+/*
+ * ftrace_caller saves each that is in a register: on x86-64 di, si, dx, cx, r8 and
+ * r9 (save_mcount_regs), on arm64 x0 to x7 (struct __arch_ftrace_regs).
+ */
 static __always_inline unsigned long
 arch_get_argument(struct ftrace_regs *fregs, unsigned int n)
 {
 	return ftrace_regs_get_argument(fregs, n);
 }
 
-/* ftrace_caller returns to what is in its place, and so needs no ENDBR there. */
+/* On both ftrace_caller goes there by a return, and so needs no ENDBR or BTI there. */
 static __always_inline void
 arch_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
 {
@@ -39,8 +44,8 @@ arch_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
 }
 
 /*
- * The flags, if that is fork() or clone(). 32-bit programs have numbers of their
- * own: none of theirs that forks is one of these.
+ * The flags, if that is fork() or clone(); arm64 has no fork(). 32-bit programs
+ * have numbers of their own: none of theirs that forks is one of these.
  */
 static __always_inline bool
 arch_fork_flags(struct task_struct *task, struct pt_regs *regs, unsigned long *flags)
@@ -52,49 +57,14 @@ arch_fork_flags(struct task_struct *task, struct pt_regs *regs, unsigned long *f
 		syscall_get_arguments(task, regs, args);
 		*flags = lower_32_bits(args[0]);
 		return true;
+#ifdef __NR_fork
 	case __NR_fork:
 		*flags = 0;
 		return true;
+#endif
 	default:
 		return false;
 	}
 }
-
-#elif defined(CONFIG_ARM64)
-
-/* x0 to x7, of which ftrace_caller saves each (struct __arch_ftrace_regs). */
-static __always_inline unsigned long
-arch_get_argument(struct ftrace_regs *fregs, unsigned int n)
-{
-	return ftrace_regs_get_argument(fregs, n);
-}
-
-/* ftrace_caller goes there by a return, and so needs no BTI there. */
-static __always_inline void
-arch_set_instruction_pointer(struct ftrace_regs *fregs, unsigned long ip)
-{
-	ftrace_regs_set_instruction_pointer(fregs, ip);
-}
-
-/*
- * The flags, if that is clone(): there is no fork(). 32-bit programs have numbers
- * of their own: theirs of this one is madvise().
- */
-static __always_inline bool
-arch_fork_flags(struct task_struct *task, struct pt_regs *regs, unsigned long *flags)
-{
-	unsigned long args[6];
-
-	if (syscall_get_nr(task, regs) != __NR_clone)
-		return false;
-
-	syscall_get_arguments(task, regs, args);
-	*flags = lower_32_bits(args[0]);
-	return true;
-}
-
-#else
-#error "pidns_guard is for x86-64 and arm64: the head of this file says what another one takes"
-#endif
 
 #endif /* _PIDNS_GUARD_ARCH_H */
