@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Adoption: what was dying, or should have died, before the module was loaded; and a last look at
-//! the same when it goes.
+//! the same when it goes. A look finds also what no hook tells of: an init that is told to die and
+//! does not, one that is stuck on its way to the hook, and one that the ledger had no room for.
 //!
 //! Whether a namespace is dead is derived from the namespace itself, so one look at every process
 //! in the system is enough.
@@ -11,16 +12,20 @@ use kernel::prelude::*;
 use crate::{
     compat,
     counters::COUNTERS,
+    event,
     ledger::{
         self,
-        Init, //
+        Seen, //
     },
     pidns::{
-        Pidns,
-        CHILD_REAPER, //
+        Held,
+        Pidns, //
     },
-    stall, //
+    reaper, //
 };
+
+/// How many namespaces are finished by one look that the ledger has no room for.
+const LATE: usize = 16;
 
 /// Notes what is dying, and with `kill` finishes it. May sleep. What is returned is to be dropped
 /// when the hooks are gone.
@@ -33,7 +38,7 @@ pub(crate) fn adopt(kill: bool) -> Option<LastLook> {
     // so by an RCU reader. Who attaches one later, or dies later, finds that the hooks do act.
     compat::synchronize_rcu();
 
-    note();
+    look(Seen::AtLoad, |_| ());
     kill.then(|| {
         kill_doomed();
         LastLook
@@ -42,10 +47,8 @@ pub(crate) fn adopt(kill: bool) -> Option<LastLook> {
 
 /// Finishes, when it is dropped, what the reaper's watch has begun and left to others.
 ///
-/// The walk of an init that dies below another dead one is left to that one's init
-/// (`reaper::kill_members()`), which may not have come to the tracepoint yet when the watch ends.
-/// And a child that was attached while the walk passed by is left to the straggler hook, which is
-/// gone by then.
+/// An init may be dead and not have come to the tracepoint when the watch ends. And a child that
+/// was attached while the walk passed by is left to the straggler hook, which is gone by then.
 pub(crate) struct LastLook;
 
 impl Drop for LastLook {
@@ -56,31 +59,60 @@ impl Drop for LastLook {
     }
 }
 
-/// Notes the inits that are dead and have not been reaped.
-fn note() {
-    Pidns::root().for_each_member(|process| {
-        let ns = process.pidns();
+/// Brings the ledger up to date, and finishes what no hook has. Takes time for each process in the
+/// system; may sleep.
+pub(crate) fn look_again() {
+    // As a rule there is none. Where there is no memory for it, it is done another time.
+    let mut late = KVec::with_capacity(LATE, GFP_KERNEL).unwrap_or_default();
 
-        if process.nr_in(ns) == CHILD_REAPER && ns.is_dead_itself() {
-            ledger::with(|ledger| {
-                ledger.begin(ns, &Init::new(ns, process, true));
-            });
-            stall::expect();
-        }
+    look(Seen::Late, |ns| {
+        let _ = late.push_within_capacity(ns);
     });
+    for ns in &late {
+        reaper::kill_late(ns.ns());
+    }
+}
+
+/// Notes the inits that are dead and have not been reaped, and those that are told to die. Calls
+/// `unkilled` for each namespace whose members nobody has killed yet, as far as can be seen.
+fn look(seen: Seen, mut unkilled: impl FnMut(Held)) {
+    let mut not_shown = 0;
+
+    Pidns::root().for_each_pid(|pid, rcu| {
+        if !pid.is_of_init() {
+            return 1;
+        }
+        let Some(init) = pid.process(rcu).filter(|init| init.is_exiting()) else {
+            return 1;
+        };
+        let ns = init.pidns();
+
+        not_shown += usize::from(!event::found(ns, init, seen, rcu));
+        // It gives up its memory behind the tracepoint, and so behind its walk.
+        if !init.is_alive() && init.has_memory(rcu) && !event::is_walked(ns) {
+            unkilled(init.hold_pidns());
+        }
+        1
+    });
+    ledger::with(|ledger| ledger.set_not_shown(not_shown));
 }
 
 /// Kills every process that lives in a doomed PID namespace.
 fn kill_doomed() {
     let mut killed = 0;
 
+    ledger::with(|ledger| {
+        for teardown in ledger.unfinished().filter(|teardown| teardown.is_dead()) {
+            teardown.walks();
+        }
+    });
     Pidns::root().for_each_member(|process| {
         if process.pidns().is_doomed() {
             killed += i64::from(process.kill());
         }
     });
     ledger::with(|ledger| {
-        for teardown in ledger.unfinished() {
+        for teardown in ledger.unfinished().filter(|teardown| teardown.is_walked()) {
             teardown.killed(0);
         }
     });

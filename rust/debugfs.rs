@@ -15,6 +15,7 @@ use kernel::{
 };
 
 use crate::{
+    adoption,
     counters::COUNTERS,
     holder::{
         Holder,
@@ -29,7 +30,6 @@ use crate::{
         Ledger,
         Record, //
     },
-    params,
     pidns::Pidns,
     text::{
         json,
@@ -105,19 +105,6 @@ fn to_administrators(show: impl FnOnce() -> fmt::Result) -> fmt::Result {
     }
 }
 
-/// How far a teardown has come.
-fn state(record: &Record) -> &'static str {
-    if record.left_at.is_none() && record.reports > 0 {
-        "stuck"
-    } else if record.empty_at.is_some() {
-        "gone"
-    } else if record.killed_at.is_none() && params::get().kill {
-        "killing"
-    } else {
-        "waiting"
-    }
-}
-
 /// Calls `show` for each teardown, newest first, and with those who hold it if it is not over.
 ///
 /// Where there is no memory for that, the file ends with `no_memory`: what it lacks must not look
@@ -128,6 +115,9 @@ fn for_each(
     no_memory: &str,
     mut show: impl FnMut(&mut fmt::Formatter<'_>, &Record, Option<Holders>) -> fmt::Result,
 ) -> fmt::Result {
+    // What no hook tells of is here too, and up to date.
+    adoption::look_again();
+
     let Ok(records) = ledger.records() else {
         return f.write_str(no_memory);
     };
@@ -162,7 +152,7 @@ fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             "{:>10} {:>5} {:<7} {:>12} {:>12} {:>12} {:>12} {:>6} {:>10} {:>7} {} (pid {}) {}{}\n",
             record.pidns,
             record.level,
-            state(record),
+            record.state(),
             Line::<24>::from_fmt(fmt!("{} ago", Span(record.since_begin()))),
             after(record, record.killed_at),
             after(record, record.empty_at),
@@ -172,9 +162,15 @@ fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             record.refused,
             record.init.comm,
             record.init.id.pid,
-            record.init.ending,
-            if record.init.before_load {
-                ", before the module came"
+            if record.died_at.is_some() {
+                Line::<96>::from_fmt(fmt!("{}", record.init.ending))
+            } else {
+                Line::from_fmt(fmt!("{} and has not died", record.init.ending.pending()))
+            },
+            if record.before_load {
+                ", before the module was loaded"
+            } else if record.at_least {
+                ", some time before it was seen"
             } else {
                 ""
             }
@@ -192,9 +188,12 @@ fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         Ok(())
     })?;
 
-    match ledger.unrecorded() {
+    match ledger.not_shown() {
         0 => Ok(()),
-        lost => f.write_fmt(fmt!("{} more had no room here, see ledger_size\n", lost)),
+        teardowns => f.write_fmt(fmt!(
+            "{} more that are not over have no room here: load with a larger ledger_size\n",
+            teardowns
+        )),
     }
 }
 
@@ -206,25 +205,24 @@ fn for_programs(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_fmt(fmt!(
             "{{\"pidns\":{},\"level\":{},\"state\":\"{}\",\
              \"init\":{{\"pid\":{},\"comm\":\"{}\",\"how\":\"{}\",\"code\":{},\"core\":{}}},\
-             \"before_load\":{},\"age_us\":{},\"kill_us\":{},\"empty_us\":{},\"left_us\":{},\
+             \"before_load\":{},\"at_least\":{},\"age_us\":{},\"died_us\":{},\"kill_us\":{},\"empty_us\":{},\"left_us\":{},\
              \"killed\":{},\"stragglers\":{},\"forks_refused\":{},\"holders\":[",
             record.pidns,
             record.level,
-            state(record),
+            record.state(),
             record.init.id.pid,
             record.init.comm.json(),
-            match record.init.ending.signal() {
-                Some(_) => "killed",
-                None => "exited",
-            },
+            record.init.ending.how(),
             record
                 .init
                 .ending
                 .signal()
                 .unwrap_or_else(|| record.init.ending.exit_code()),
             record.init.ending.dumped_core(),
-            record.init.before_load,
+            record.before_load,
+            record.at_least,
             record.since_begin() / 1000,
+            OrNull(record.died_at.map(|time| (time - record.began) / 1000)),
             OrNull(record.killed_at.map(|time| (time - record.began) / 1000)),
             OrNull(record.empty_at.map(|time| (time - record.began) / 1000)),
             OrNull(record.left_at.map(|time| (time - record.began) / 1000)),
@@ -243,7 +241,12 @@ fn for_programs(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             holder_for_programs(holder, f)?;
         }
         f.write_fmt(fmt!("],\"more_holders\":{}}}\n", more))
-    })
+    })?;
+
+    match ledger.not_shown() {
+        0 => Ok(()),
+        teardowns => f.write_fmt(fmt!("{{\"not_shown\":{}}}\n", teardowns)),
+    }
 }
 
 fn holder_for_programs(holder: &Holder, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -261,41 +264,44 @@ fn holder_for_programs(holder: &Holder, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     ))?;
     match reason.culprit() {
         Some(culprit) => f.write_fmt(fmt!(
-            "{{\"pid\":{},\"comm\":\"{}\"}}",
+            "{{\"pid\":{},\"comm\":\"{}\",\"state\":\"{}\",\"function\":{},\"init_of\":{}}}",
             culprit.pid,
-            culprit.comm.json()
+            culprit.comm.json(),
+            culprit.state,
+            OrNull(culprit.function.as_ref().map(Quoted)),
+            OrNull(culprit.init_of)
         ))?,
         None => f.write_str("null")?,
     }
 
-    f.write_str(",\"function\":")?;
-    match reason.function() {
-        Some(function) => f.write_fmt(fmt!("\"{}\"", json(function.as_bytes())))?,
-        None => f.write_str("null")?,
-    }
-
-    f.write_str(",\"cgroup\":")?;
-    match reason {
-        Reason::Frozen(path) => f.write_fmt(fmt!("\"{}\"", json(path.as_bytes())))?,
-        _ => f.write_str("null")?,
-    }
-
-    let connection = match reason {
-        Reason::Fuse(_, connection) => *connection,
+    let cgroup = match reason {
+        Reason::Frozen(path) => Some(path.as_bytes()),
         _ => None,
     };
-    let memory = match reason {
-        Reason::Running(pages) => Some(pages << (PAGE_SHIFT - 10)),
+    let running = match reason {
+        Reason::Running(running) => Some(running),
         _ => None,
     };
     let text = Line::<256>::from_fmt(fmt!("{}", reason));
     f.write_fmt(fmt!(
-        ",\"fuse_connection\":{},\"memory_kb\":{},\"text\":\"{}\"}}",
-        OrNull(connection),
-        OrNull(memory),
+        ",\"function\":{},\"syscall\":{},\"cgroup\":{},\"memory_kb\":{},\"cpu_ms\":{},\"text\":\"{}\"}}",
+        OrNull(reason.function().map(Quoted)),
+        OrNull(running.and_then(|running| running.syscall)),
+        OrNull(cgroup.map(Quoted)),
+        OrNull(running.map(|running| running.pages << (PAGE_SHIFT - 10))),
+        OrNull(running.map(|running| running.cpu / 1_000_000)),
         json(text.as_bytes())
     ))?;
     Ok(())
+}
+
+/// Text as a JSON string.
+struct Quoted<T>(T);
+
+impl<T: AsRef<[u8]>> fmt::Display for Quoted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_fmt(fmt!("\"{}\"", json(self.0.as_ref())))
+    }
 }
 
 /// A value, or the word that JSON has for none.

@@ -15,6 +15,7 @@ use kernel::{
 };
 
 use crate::{
+    event,
     hooks::{
         alloc_pid::{
             AllocPid,
@@ -24,7 +25,6 @@ use crate::{
         ftrace::RedirectHooks, //
     },
     pidns::Pidns,
-    refusal,
     trial, //
 };
 
@@ -67,7 +67,7 @@ impl OnAllocPid for Requests {
             return err;
         }
 
-        refusal::note(ns);
+        event::refusal(ns);
         ENOMEM
     }
 }

@@ -19,11 +19,13 @@ use crate::{
     pidns::{
         Held,
         PidRef,
-        Pidns,
-        CHILD_REAPER, //
+        Pidns, //
     },
     process::Process,
-    text::Comm,
+    text::{
+        Comm,
+        Span, //
+    },
     thread::{
         Path,
         Symbol,
@@ -36,6 +38,10 @@ const NAMED: usize = 16;
 
 /// How many threads of a process are looked at.
 const THREADS: usize = 16;
+
+/// What a look at a holder with all its threads counts for, in looks at a PID: RCU is released
+/// before the next one.
+const WHOLE_SLICE: usize = usize::MAX / 2;
 
 /// Those who hold one teardown.
 pub(crate) struct Holders {
@@ -67,8 +73,12 @@ impl Holders {
             if let Some(init) = init {
                 holders.add(init);
             }
-            ns.ns()
-                .for_each_pid(|pid, rcu| holders.visit(ns.ns(), pid, rcu));
+            // As long as a thread of init lives nobody has killed the others, nor are they waited
+            // for.
+            if record.died_at.is_some() {
+                ns.ns()
+                    .for_each_pid(|pid, rcu| holders.visit(ns.ns(), pid, rcu));
+            }
         }
         if holders.named.is_empty() {
             core::mem::swap(&mut holders.named, &mut holders.nested);
@@ -93,21 +103,25 @@ impl Holders {
         ))
     }
 
-    fn visit<'rcu>(&mut self, ns: Pidns<'_>, pid: PidRef<'rcu>, rcu: &'rcu rcu::Guard) {
+    /// Returns how much it has done, see [`Pidns::for_each_pid()`].
+    fn visit<'rcu>(&mut self, ns: Pidns<'_>, pid: PidRef<'rcu>, rcu: &'rcu rcu::Guard) -> usize {
         let process = pid.process(rcu);
         // Who is inside too is a holder of its own.
         let outside = pid.group_member(rcu).filter(|member| member.nr_in(ns) == 0);
 
         if process.or(outside).is_none() {
-            return;
+            return 1;
         }
         if self.named.len() == NAMED {
             self.more += 1;
-        } else if let Some(process) = process {
+            return 1;
+        }
+        if let Some(process) = process {
             self.add(Holder::new(process, rcu));
         } else if let Some(member) = outside {
-            self.add(Holder::outside(member, pid));
+            self.add(Holder::outside(member, pid, rcu));
         }
+        WHOLE_SLICE
     }
 
     fn add(&mut self, holder: Holder) {
@@ -125,7 +139,7 @@ impl Holders {
         self.named.len() + self.more
     }
 
-    /// Whether all of them are on their way out by themselves.
+    /// Whether all of them run: as who is on its way out does, and who goes round in circles.
     pub(crate) fn are_busy(&self) -> bool {
         self.more == 0
             && self
@@ -178,7 +192,11 @@ impl Holder {
     }
 
     /// One that is elsewhere, but uses a PID for the number of its process group.
-    fn outside(member: Process<'_>, group: PidRef<'_>) -> Self {
+    fn outside<'rcu>(
+        member: Process<'rcu>,
+        group: PidRef<'rcu>,
+        rcu: &'rcu rcu::Guard,
+    ) -> Self {
         let (ns, leader) = (group.pidns(), member.leader());
 
         Self {
@@ -187,47 +205,101 @@ impl Holder {
             pidns: ns.inum(),
             comm: leader.comm(),
             state: leader.letter(),
-            reason: Reason::Group(Culprit::new(leader)),
+            reason: Reason::Group(Culprit::new(leader, rcu)),
         }
     }
 }
 
-/// "sh (pid 1234, 5 in 4026532201, Z): reason"
+/// "sh (pid 1234, 5 in 4026532201, Z): reason; what to look at"
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_fmt(fmt!(
-            "{} (pid {}, {} in {}, {}): {}",
+            "{} (pid {}, {} in {}, {}): {}{}",
             self.comm,
             self.pid,
             self.inside,
             self.pidns,
             self.state,
-            self.reason
+            self.reason,
+            self.reason.where_to_look()
         ))
     }
 }
 
-/// One who could let go.
-#[derive(Clone, Copy)]
+/// One who could let go, and what it is at.
 pub(crate) struct Culprit {
     /// The PID of its process in the root namespace.
     pub(crate) pid: Pid,
     pub(crate) comm: Comm,
+    /// The letter that `ps` shows, of that one of its threads which is hardest to reach.
+    pub(crate) state: char,
+    /// Where that thread sleeps.
+    pub(crate) function: Option<Symbol>,
+    /// The namespace that it is the living init of: who ends it ends all of that.
+    pub(crate) init_of: Option<u32>,
 }
 
 impl Culprit {
-    fn new(thread: Thread<'_>) -> Self {
+    /// What is known of the process of a thread.
+    fn new<'rcu>(thread: Thread<'rcu>, rcu: &'rcu rcu::Guard) -> Self {
+        let process = thread.process(rcu);
+        let hardest = process
+            .into_iter()
+            .flat_map(|process| process.threads(rcu).take(THREADS))
+            .filter(|thread| !thread.is_dead())
+            .max_by_key(|thread| match thread.letter() {
+                'D' => 3,
+                't' => 2,
+                'T' => 1,
+                _ => 0,
+            })
+            .unwrap_or(thread);
+        let init_of = process
+            .filter(|process| !process.is_exiting())
+            .and_then(Process::init_of)
+            .filter(|ns| !ns.is_root());
+
         Self {
             pid: thread.tgid(),
             comm: thread.comm(),
+            state: hardest.letter(),
+            function: if hardest.is_running() {
+                None
+            } else {
+                hardest.stack().functions().next()
+            },
+            init_of: init_of.map(Pidns::inum),
         }
     }
 }
 
+/// "sh (pid 1234, D in wait_for_device())": what it is at is said where it is not at rest.
 impl fmt::Display for Culprit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_fmt(fmt!("{} (pid {})", self.comm, self.pid))
+        f.write_fmt(fmt!("{} (pid {}", self.comm, self.pid))?;
+        match self.state {
+            'D' => f.write_fmt(fmt!(", D{}", In(self.function.as_ref())))?,
+            'T' => f.write_str(", stopped")?,
+            't' => f.write_str(", stopped by its tracer")?,
+            _ => (),
+        }
+        if let Some(ns) = self.init_of {
+            f.write_fmt(fmt!(", init of living pid namespace {}", ns))?;
+        }
+        f.write_str(")")
     }
+}
+
+/// A task that runs, or waits for a CPU.
+pub(crate) struct Running {
+    /// The CPU time that it has used in all, in nanoseconds.
+    pub(crate) cpu: u64,
+    /// How many pages it has to give back at most, if it has come to that.
+    pub(crate) pages: usize,
+    /// Where it was interrupted, if it has no CPU just now.
+    pub(crate) function: Option<Symbol>,
+    /// The system call that it is in.
+    pub(crate) syscall: Option<c_int>,
 }
 
 /// Why a process is still there.
@@ -238,18 +310,21 @@ pub(crate) enum Reason {
     Traced(Culprit),
     /// Stopped at `PTRACE_EVENT_EXIT`, the one stop that SIGKILL does not end.
     PtraceStop(Culprit),
-    /// Asleep until a FUSE server answers.
-    Fuse(Symbol, Option<u32>),
+    /// Asleep until a FUSE server answers. Which one that is cannot be seen from here.
+    Fuse(Symbol),
+    /// On its way out, until its asynchronous I/O is done. On what cannot be seen from here.
+    Aio(Symbol),
     /// Asleep, and only what it waits for can wake it.
     Uninterruptible(Option<Symbol>),
-    /// In the refrigerator of cgroup v1.
+    /// In the refrigerator: of cgroup v1, for this cgroup of its own or one above it; or of the
+    /// whole system, if that is the root.
     Frozen(Path),
     /// Writing a core dump.
     CoreDump(Option<Symbol>),
     /// The init of a namespace below, which waits for its members.
     Nested(u32),
-    /// On its way, with that many pages to give back.
-    Running(usize),
+    /// Running.
+    Running(Running),
     /// Nobody has killed it.
     Alive,
     /// Asleep for another reason.
@@ -263,8 +338,8 @@ impl Reason {
         let parent = leader.parent(rcu);
 
         match leader.tracer(rcu) {
-            Some(tracer) if tracer.tgid() != parent.tgid() => Self::Traced(Culprit::new(tracer)),
-            _ => Self::Unreaped(Culprit::new(parent)),
+            Some(tracer) if tracer.tgid() != parent.tgid() => Self::Traced(Culprit::new(tracer, rcu)),
+            _ => Self::Unreaped(Culprit::new(parent, rcu)),
         }
     }
 
@@ -277,16 +352,23 @@ impl Reason {
             return Self::Alive;
         }
         if let Some(tracer) = thread.tracer(rcu).filter(|_| thread.is_stopped_by_tracer()) {
-            return Self::PtraceStop(Culprit::new(tracer));
+            return Self::PtraceStop(Culprit::new(tracer, rcu));
         }
         if thread.is_frozen() {
             return Self::Frozen(thread.freezer_path(rcu));
         }
         if thread.is_running() {
-            return Self::Running(if process.is_alive() {
+            let pages = if process.is_alive() {
                 0
             } else {
                 process.peak_pages()
+            };
+            // There is no stack to be seen of who has a CPU.
+            return Self::Running(Running {
+                cpu: thread.cpu_time(),
+                pages,
+                function: thread.stack().functions().next(),
+                syscall: thread.syscall(),
             });
         }
 
@@ -295,31 +377,17 @@ impl Reason {
         if thread.dumps_core() {
             return Self::CoreDump(function);
         }
+        if let Some(function) = stack.functions().find(Symbol::is_of_exit_with_io) {
+            return Self::Aio(function);
+        }
         if !thread.is_uninterruptible() {
-            return match Self::nested(process) {
+            return match process.init_of() {
                 Some(ns) if stack.is_in(b"zap_pid_ns_processes") => Self::Nested(ns.inum()),
                 _ => Self::Asleep(function),
             };
         }
         let of_fuse = stack.functions().find(Symbol::is_of_fuse);
-        match (of_fuse, function) {
-            (Some(function), _) => Self::Fuse(function, thread.fuse_connection()),
-            // Its AIO is in flight. Where a file of FUSE is open, that is what it waits for.
-            (None, Some(function)) if function.as_bytes() == b"exit_aio" => {
-                match thread.fuse_connection() {
-                    None => Self::Uninterruptible(Some(function)),
-                    connection => Self::Fuse(function, connection),
-                }
-            }
-            (None, function) => Self::Uninterruptible(function),
-        }
-    }
-
-    /// The namespace that a process is the init of.
-    fn nested(process: Process<'_>) -> Option<Pidns<'_>> {
-        let ns = process.pidns();
-
-        (process.nr_in(ns) == CHILD_REAPER).then_some(ns)
+        of_fuse.map_or(Self::Uninterruptible(function), Self::Fuse)
     }
 
     /// Of the threads of a process, the one that is named is that with the weightiest reason.
@@ -331,7 +399,7 @@ impl Reason {
             Self::Running(_) => 3,
             Self::Nested(_) => 4,
             Self::Uninterruptible(_) => 5,
-            Self::Fuse(..) => 6,
+            Self::Fuse(_) | Self::Aio(_) => 6,
             Self::Frozen(_) => 7,
             Self::CoreDump(_) => 8,
             Self::PtraceStop(_) => 9,
@@ -344,7 +412,8 @@ impl Reason {
             Self::Unreaped(_) => c"unreaped",
             Self::Traced(_) => c"traced",
             Self::PtraceStop(_) => c"ptrace_stop",
-            Self::Fuse(..) => c"fuse",
+            Self::Fuse(_) => c"fuse",
+            Self::Aio(_) => c"aio",
             Self::Uninterruptible(_) => c"uninterruptible",
             Self::Frozen(_) => c"frozen",
             Self::CoreDump(_) => c"core_dump",
@@ -370,11 +439,27 @@ impl Reason {
     /// Where it sleeps.
     pub(crate) fn function(&self) -> Option<&Symbol> {
         match self {
-            Self::Fuse(function, _) => Some(function),
-            Self::Uninterruptible(function) | Self::CoreDump(function) | Self::Asleep(function) => {
-                function.as_ref()
-            }
+            Self::Fuse(function) | Self::Aio(function) => Some(function),
+            Self::Uninterruptible(function)
+            | Self::CoreDump(function)
+            | Self::Asleep(function)
+            | Self::Running(Running { function, .. }) => function.as_ref(),
             _ => None,
+        }
+    }
+}
+
+impl Reason {
+    /// What tells the one to turn to, where the module cannot: to be put behind the reason.
+    fn where_to_look(&self) -> &'static str {
+        match self {
+            Self::Fuse(_) => {
+                "; its connection is one whose /sys/fs/fuse/connections/N/waiting is not 0"
+            }
+            Self::Frozen(path) if path.as_bytes() != b"/" => {
+                "; thaw the one whose freezer.self_freezing is 1"
+            }
+            _ => "",
         }
     }
 }
@@ -391,29 +476,37 @@ impl fmt::Display for Reason {
             Self::PtraceStop(tracer) => {
                 f.write_fmt(fmt!("stopped at its exit by its tracer {}", tracer))
             }
-            Self::Fuse(_, Some(connection)) => f.write_fmt(fmt!(
-                "waits for a FUSE server{}; to end it: echo 1 > /sys/fs/fuse/connections/{}/abort",
-                in_function,
-                connection
-            )),
-            Self::Fuse(_, None) => f.write_fmt(fmt!(
-                "waits for a FUSE server{}; to end it: abort the one in /sys/fs/fuse/connections \
-                 with requests waiting",
-                in_function
-            )),
+            Self::Fuse(_) => f.write_fmt(fmt!("waits for a FUSE server{}", in_function)),
+            Self::Aio(_) => f.write_fmt(fmt!("waits for its asynchronous I/O{}", in_function)),
             Self::Uninterruptible(_) => {
                 f.write_fmt(fmt!("in uninterruptible sleep{}", in_function))
             }
-            Self::Frozen(path) => f.write_fmt(fmt!("frozen by cgroup {}", path)),
+            Self::Frozen(path) if path.as_bytes() == b"/" => {
+                f.write_str("frozen with the whole system, which goes to sleep")
+            }
+            Self::Frozen(path) => f.write_fmt(fmt!(
+                "frozen by the cgroup v1 freezer, by its own cgroup {} or one above that",
+                path
+            )),
             Self::CoreDump(_) => f.write_fmt(fmt!("dumping core{}", in_function)),
             Self::Nested(ns) => f.write_fmt(fmt!(
                 "init of pid namespace {}, which waits for its own members",
                 ns
             )),
-            Self::Running(pages) => f.write_fmt(fmt!(
-                "running, with {} MB to give back",
-                pages >> (20 - PAGE_SHIFT)
-            )),
+            Self::Running(running) => {
+                f.write_fmt(fmt!(
+                    "running{}, has used {} of CPU time",
+                    in_function,
+                    Span(running.cpu as i64)
+                ))?;
+                if let Some(syscall) = running.syscall {
+                    f.write_fmt(fmt!(", in system call {}", syscall))?;
+                }
+                match running.pages >> (20 - PAGE_SHIFT) {
+                    0 => Ok(()),
+                    megabytes => f.write_fmt(fmt!(", had {} MB of memory", megabytes)),
+                }
+            }
             Self::Alive => f.write_str("nothing has killed it"),
             Self::Asleep(_) => f.write_fmt(fmt!("asleep{}", in_function)),
             Self::Group(_) => f.write_str("outside, in the process group of a member that is gone"),

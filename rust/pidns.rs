@@ -39,8 +39,10 @@ use crate::{
 /// The PID of the child reaper in its own namespace (`is_child_reaper()`).
 pub(crate) const CHILD_REAPER: Pid = 1;
 
-/// How many PIDs are looked at before RCU, and where it had to wait the scheduler, get to breathe.
-const PIDS_PER_SLICE: usize = 256;
+/// How much is done before RCU, and where it had to wait the scheduler, get to breathe: a PID that is
+/// looked at counts for one, and a process that is killed for as many as it has threads, for each of
+/// them is woken up.
+const SLICE: usize = 256;
 
 /// When a PID namespace counts as dead.
 #[derive(Clone, Copy)]
@@ -176,9 +178,16 @@ impl<'a> Pidns<'a> {
             .find(|ns| ns.is_dead(death, &rcu))
     }
 
-    /// Whether a namespace above this one is dead.
-    pub(crate) fn is_below_dead(self) -> bool {
-        self.parent().is_some_and(Self::is_doomed)
+    /// The namespaces above this one, but for the root one.
+    pub(crate) fn above(self) -> impl Iterator<Item = Self> {
+        self.lineage().skip(1).take_while(|ns| !ns.is_root())
+    }
+
+    /// Its init, as long as that has not come to `zap_pid_ns_processes()`.
+    pub(crate) fn init(self, rcu: &'a rcu::Guard) -> Option<Process<'a>> {
+        self.find_pid(CHILD_REAPER, rcu)
+            .filter(|_| !self.is_zapped())?
+            .process(rcu)
     }
 
     /// Whether this namespace has died, whatever is above it.
@@ -342,21 +351,29 @@ impl<'a> Pidns<'a> {
     /// of the namespaces below have one too.
     ///
     /// Processes that are forked or reaped meanwhile may be seen or not. `visit` runs under RCU
-    /// and without preemption and must not sleep, nor take long. May be called from any context in
-    /// which `rcu_read_lock()` may, and takes both in slices of [`PIDS_PER_SLICE`].
+    /// and without preemption and must not sleep, nor take longer than the threads of that process
+    /// need. May be called from any context in which `rcu_read_lock()` may, and takes both in slices
+    /// of [`SLICE`].
     ///
     /// Whom `visit` wakes up is not to take its place at once: where a thousand are killed, each
     /// would die in the middle of the walk, and all of them were kept waiting for each other.
     pub(crate) fn for_each_member(self, mut visit: impl FnMut(Process<'_>)) {
         self.walk(preemption::disable, |pid, rcu| {
-            if let Some(process) = pid.process(rcu) {
-                visit(process);
-            }
+            let Some(process) = pid.process(rcu) else {
+                return 1;
+            };
+
+            visit(process);
+            process.thread_count()
         });
     }
 
     /// The same for each PID but that of init, whatever it is in use for; and with preemption.
-    pub(crate) fn for_each_pid(self, visit: impl for<'rcu> FnMut(PidRef<'rcu>, &'rcu rcu::Guard)) {
+    /// `visit` returns how much it has done, in looks at a PID.
+    pub(crate) fn for_each_pid(
+        self,
+        visit: impl for<'rcu> FnMut(PidRef<'rcu>, &'rcu rcu::Guard) -> usize,
+    ) {
         self.walk(|| (), visit);
     }
 
@@ -364,19 +381,21 @@ impl<'a> Pidns<'a> {
     fn walk<Held>(
         self,
         hold: impl Fn() -> Held,
-        mut visit: impl for<'rcu> FnMut(PidRef<'rcu>, &'rcu rcu::Guard),
+        mut visit: impl for<'rcu> FnMut(PidRef<'rcu>, &'rcu rcu::Guard) -> usize,
     ) {
         let mut nr = CHILD_REAPER + 1;
 
         loop {
             let _held = hold();
             let rcu = rcu::read_lock();
-            for _ in 0..PIDS_PER_SLICE {
+            let mut done = 0;
+
+            while done < SLICE {
                 let Some(pid) = self.find_ge_pid(nr, &rcu) else {
                     return;
                 };
                 nr = pid.nr_in(self) + 1;
-                visit(pid, &rcu);
+                done += visit(pid, &rcu).max(1);
             }
         }
     }
@@ -412,6 +431,13 @@ impl<'a> PidRef<'a> {
 
     pub(crate) fn as_ptr(self) -> *mut bindings::pid {
         self.0.as_ptr()
+    }
+
+    /// Whether it is that of the init of a PID namespace other than the root one.
+    pub(crate) fn is_of_init(self) -> bool {
+        let ns = self.pidns();
+
+        !ns.is_root() && self.nr_in(ns) == CHILD_REAPER
     }
 
     /// The namespace deepest down in which it is one.

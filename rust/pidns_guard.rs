@@ -40,6 +40,7 @@ mod adoption;
 mod compat;
 mod counters;
 mod debugfs;
+mod event;
 mod guard;
 mod holder;
 mod hooks;
@@ -76,7 +77,7 @@ struct PidnsGuard {
     _reaper: reaper::Reaper,
     _last_look: Option<adoption::LastLook>,
     _teardowns: teardown::Teardowns,
-    _stalls: Option<stall::Stalls>,
+    _stalls: stall::Stalls,
     _files: debugfs::Files,
     _ledger: Publication<Ledger>,
     _farewell: counters::Farewell,
@@ -110,9 +111,7 @@ impl PidnsGuard {
 
         let (ledger, publication) = ledger::open(ledger_size as usize)?;
         let files = debugfs::Files::new(ledger.clone());
-        let stalls = (stall_secs > 0)
-            .then(|| stall::Stalls::new(ledger, stall_secs))
-            .transpose()?;
+        let stalls = stall::Stalls::new(ledger, stall_secs)?;
         let teardowns = teardown::Teardowns::new()?;
         let reaper = reaper::Reaper::new(kill)?;
         let stragglers = kill.then(straggler::Stragglers::new).transpose()?;
@@ -121,6 +120,8 @@ impl PidnsGuard {
         trial::pass()?;
         let last_look = adoption::adopt(kill);
         files.show();
+        // From now on it looks from time to time.
+        stall::expect();
 
         pr_info!(
             "loaded: guard {}, kill {}, early {}\n",

@@ -23,7 +23,8 @@ use crate::{
     pidns::{
         Held,
         PidRef,
-        Pidns, //
+        Pidns,
+        CHILD_REAPER, //
     },
     racy::{
         read_once,
@@ -98,6 +99,13 @@ impl<'a> Process<'a> {
         self.pid.nr_in(ns)
     }
 
+    /// The PID namespace that it is the init of, the root one among them.
+    pub(crate) fn init_of(self) -> Option<Pidns<'a>> {
+        let ns = self.pidns();
+
+        (self.nr_in(ns) == CHILD_REAPER).then_some(ns)
+    }
+
     /// The PID namespace it lives in: the one deepest down in which it has a PID.
     pub(crate) fn pidns(self) -> Pidns<'a> {
         self.pid.pidns()
@@ -152,6 +160,21 @@ impl<'a> Process<'a> {
     /// How it ends, as `wait()` encodes it, once [`is_exiting()`](Self::is_exiting).
     pub(crate) fn exit_code(self) -> i32 {
         read_once!(self.leader.signal(), group_exit_code)
+    }
+
+    /// How many threads it has that have not been released.
+    pub(crate) fn thread_count(self) -> usize {
+        read_once!(self.leader.signal(), nr_threads) as usize
+    }
+
+    /// The number of the process whose child it is, in the root namespace.
+    pub(crate) fn parent_pid(self) -> Pid {
+        self.leader.parent(&rcu::read_lock()).tgid()
+    }
+
+    /// Whether one of its threads has not come to give up its memory, in `exit_mm()`.
+    pub(crate) fn has_memory(self, rcu: &'a rcu::Guard) -> bool {
+        self.threads(rcu).any(Thread::has_memory)
     }
 
     /// How many pages of memory it had at most, once all of its threads have come to their end.

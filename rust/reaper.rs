@@ -13,17 +13,13 @@ use kernel::{
 
 use crate::{
     compat,
-    counters::COUNTERS,
+    event,
     hooks::tracepoint::{
         OnExit,
         OnWait,
         Probe,
         SchedProcessExit,
         SchedProcessWait, //
-    },
-    ledger::{
-        self,
-        Init, //
     },
     params,
     pidns::{
@@ -34,8 +30,6 @@ use crate::{
         self,
         Process, //
     },
-    stall,
-    trace,
     trial, //
 };
 
@@ -81,7 +75,7 @@ impl OnExit for Exits {
             return;
         };
         if let Some(init) = Process::of(task) {
-            note_death(ns, init);
+            event::death(ns, init);
         }
         if params::get().kill && matches!(Death::configured(), Death::OfLastThread) {
             // As in `zap_pid_ns_processes()`, which otherwise has to reap them one by one.
@@ -113,34 +107,31 @@ impl OnWait for Waits {
     }
 }
 
-/// Opens the ledger's entry.
-fn note_death(ns: Pidns<'_>, init: Process<'_>) {
-    let init = Init::new(ns, init, false);
-
-    trace::teardown_begin(ns, &init);
-    ledger::with(|ledger| {
-        ledger.begin(ns, &init);
-    });
-    stall::expect();
+/// Kills the members of a namespace whose init is dead and has not come to do so: between its last
+/// `live--` and the tracepoint it may have to wait for its own memory (`acct_collect()`), for the
+/// audit daemon (`audit_free()`), or for a timer of its own.
+///
+/// To be called some time after the death. Should init come to it meanwhile, both do the same.
+pub(crate) fn kill_late(ns: Pidns<'_>) {
+    if params::get().kill && matches!(Death::configured(), Death::OfLastThread) {
+        kill_members(ns);
+    }
 }
 
 /// Kills every process of a PID namespace but its init, and those of the namespaces below.
 ///
-/// Where a namespace above is dead as well there is nothing to do: all of them are members there
-/// too, and have been killed or will be, by the walk of that one's init, or by adoption. Should the
-/// module go before that init comes to its walk, the last look is taken in its place.
+/// If a walk through a namespace above has begun there is nothing to do: all of them are members
+/// there too. Those who were attached before that walk began are killed by it, and those who were
+/// attached later, the namespace above being dead, by [`straggler`](crate::straggler).
 fn kill_members(ns: Pidns<'_>) {
     let mut killed = 0;
+    let is_left_to_other = ns
+        .above()
+        .any(|above| above.is_dead_itself() && event::is_walked(above));
 
-    if !ns.is_below_dead() {
+    event::walk(ns);
+    if !is_left_to_other {
         ns.for_each_member(|process| killed += i64::from(process.kill()));
     }
-
-    COUNTERS.processes_killed.add(killed);
-    trace::kill(ns, killed);
-    ledger::with(|ledger| {
-        if let Some(teardown) = ledger.of(ns) {
-            teardown.killed(killed);
-        }
-    });
+    event::kill(ns, killed);
 }

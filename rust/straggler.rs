@@ -9,15 +9,13 @@ use kernel::prelude::*;
 
 use crate::{
     compat,
-    counters::COUNTERS,
+    event,
     hooks::tracepoint::{
         OnFork,
         Probe,
         SchedProcessFork, //
     },
-    ledger,
     process::Process,
-    trace,
     trial, //
 };
 
@@ -64,13 +62,7 @@ impl OnFork for Forks {
         compat::smp_mb();
 
         if let Some(dead) = child.pidns().dead().filter(|_| child.kill()) {
-            COUNTERS.stragglers_killed.add(1);
-            trace::straggler(child);
-            ledger::with(|ledger| {
-                if let Some(teardown) = ledger.of(dead) {
-                    teardown.straggled();
-                }
-            });
+            event::straggler(dead, child);
         }
     }
 }

@@ -9,7 +9,7 @@ use kernel::{
 };
 
 use crate::{
-    counters::COUNTERS,
+    event,
     hooks::{
         retprobe::{
             OnReturn,
@@ -21,10 +21,8 @@ use crate::{
             SchedProcessFree, //
         }, //
     },
-    ledger,
     pidns::Pidns,
-    process::ProcessId,
-    trace, //
+    process::ProcessId, //
 };
 
 /// Notes the ends of teardowns for as long as the value lives.
@@ -56,18 +54,9 @@ impl OnReturn for ZapPidNsProcesses {
     const MAX_ACTIVE: c_int = 1024;
 
     fn on_return() {
-        COUNTERS.namespaces_torn_down.add(1);
-
-        let init = current!();
-        let Some(ns) = Pidns::reaped_by(init) else {
-            return;
-        };
-        ledger::with(|ledger| {
-            if let Some(teardown) = ledger.of(ns) {
-                teardown.emptied();
-                trace::teardown_end(teardown);
-            }
-        });
+        if let Some(ns) = Pidns::reaped_by(current!()) {
+            event::emptied(ns);
+        }
     }
 }
 
@@ -75,6 +64,6 @@ struct Frees;
 
 impl OnFree for Frees {
     fn on_free(process: ProcessId) {
-        ledger::with(|ledger| ledger.leaves(process));
+        event::freed(process);
     }
 }

@@ -116,50 +116,121 @@ impl fmt::Display for Count {
     }
 }
 
-/// How a process ended, as `wait()` encodes it.
+/// How an init ends: a status as `wait()` encodes it, and whether `reboot()` has made it.
 #[derive(Clone, Copy)]
-pub(crate) struct Ending(pub(crate) i32);
+pub(crate) struct Ending {
+    code: i32,
+    reboot: bool,
+}
 
 impl Ending {
+    /// The names of signals, from 1 on.
+    const NAMES: [&'static str; 31] = [
+        "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV", "USR2",
+        "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN", "TTOU", "URG",
+        "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
+    ];
+
+    pub(crate) fn new(code: i32, reboot: bool) -> Self {
+        Self { code, reboot }
+    }
+
+    /// As `wait()` encodes it.
+    pub(crate) fn code(self) -> i32 {
+        self.code
+    }
+
+    /// Whether a process in the namespace has called `reboot()`. The kernel makes SIGHUP of a
+    /// restart, and SIGINT of a halt or of a power-off (`reboot_pid_ns()`).
+    pub(crate) fn is_reboot(self) -> bool {
+        self.reboot
+    }
+
     /// The signal that killed it, if one did.
     pub(crate) fn signal(self) -> Option<i32> {
-        let signal = self.0 & 0x7f;
+        let signal = self.code & 0x7f;
 
         (signal != 0).then_some(signal)
     }
 
     /// What it has passed to `exit()`, if no signal has killed it.
     pub(crate) fn exit_code(self) -> i32 {
-        self.0 >> 8 & 0xff
+        self.code >> 8 & 0xff
     }
 
     /// Whether there is a core dump.
     pub(crate) fn dumped_core(self) -> bool {
-        self.0 & 0x80 != 0
+        self.code & 0x80 != 0
+    }
+
+    /// The word for programs.
+    pub(crate) fn how(self) -> &'static str {
+        match self.signal() {
+            _ if self.reboot => "reboot",
+            Some(_) => "killed",
+            None => "exited",
+        }
+    }
+
+    /// Of one that has not ended yet: "was sent SIGKILL", "has called exit(1)".
+    pub(crate) fn pending(self) -> impl fmt::Display {
+        Pending(self)
+    }
+
+    fn fmt_signal(signal: i32, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::NAMES.get(signal as usize - 1) {
+            Some(name) => write!(f, "SIG{name}"),
+            None => write!(f, "signal {signal}"),
+        }
+    }
+
+    fn reboot_command(self) -> &'static str {
+        match self.signal() {
+            Some(signal) if signal == bindings::SIGHUP as i32 => "restart",
+            _ => "power off or halt",
+        }
     }
 }
 
 /// "exited with 1", "was killed by SIGKILL": to be put behind a name.
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const NAMES: [&str; 31] = [
-            "HUP", "INT", "QUIT", "ILL", "TRAP", "ABRT", "BUS", "FPE", "KILL", "USR1", "SEGV",
-            "USR2", "PIPE", "ALRM", "TERM", "STKFLT", "CHLD", "CONT", "STOP", "TSTP", "TTIN",
-            "TTOU", "URG", "XCPU", "XFSZ", "VTALRM", "PROF", "WINCH", "IO", "PWR", "SYS",
-        ];
-
+        if self.reboot {
+            return write!(f, "was ended by reboot() ({})", self.reboot_command());
+        }
         let Some(signal) = self.signal() else {
             return write!(f, "exited with {}", self.exit_code());
         };
 
-        match NAMES.get(signal as usize - 1) {
-            Some(name) => write!(f, "was killed by SIG{name}")?,
-            None => write!(f, "was killed by signal {signal}")?,
-        }
+        f.write_str("was killed by ")?;
+        Self::fmt_signal(signal, f)?;
         if self.dumped_core() {
             f.write_str(" (core dumped)")?;
         }
         Ok(())
+    }
+}
+
+struct Pending(Ending);
+
+impl fmt::Display for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(ending) = self;
+
+        if ending.reboot {
+            return write!(
+                f,
+                "was told to die by reboot() ({})",
+                ending.reboot_command()
+            );
+        }
+        match ending.signal() {
+            Some(signal) => {
+                f.write_str("was told to die by ")?;
+                Ending::fmt_signal(signal, f)
+            }
+            None => write!(f, "has called exit({})", ending.exit_code()),
+        }
     }
 }
 
@@ -259,13 +330,32 @@ mod tests {
 
     #[test]
     fn endings_are_those_of_wait() {
-        assert_eq!(shown(Ending(3 << 8)).as_bytes(), b"exited with 3");
-        assert_eq!(shown(Ending(9)).as_bytes(), b"was killed by SIGKILL");
+        let ending = |code| Ending::new(code, false);
+
+        assert_eq!(shown(ending(3 << 8)).as_bytes(), b"exited with 3");
+        assert_eq!(shown(ending(9)).as_bytes(), b"was killed by SIGKILL");
         assert_eq!(
-            shown(Ending(11 | 0x80)).as_bytes(),
+            shown(ending(11 | 0x80)).as_bytes(),
             b"was killed by SIGSEGV (core dumped)"
         );
-        assert_eq!(shown(Ending(35)).as_bytes(), b"was killed by signal 35");
+        assert_eq!(shown(ending(35)).as_bytes(), b"was killed by signal 35");
+        assert_eq!(
+            shown(ending(9).pending()).as_bytes(),
+            b"was told to die by SIGKILL"
+        );
+        assert_eq!(shown(ending(1 << 8).pending()).as_bytes(), b"has called exit(1)");
+    }
+
+    #[test]
+    fn a_reboot_is_no_signal() {
+        assert_eq!(
+            shown(Ending::new(2, true)).as_bytes(),
+            b"was ended by reboot() (power off or halt)"
+        );
+        assert_eq!(
+            shown(Ending::new(1, true).pending()).as_bytes(),
+            b"was told to die by reboot() (restart)"
+        );
     }
 
     #[test]

@@ -20,7 +20,11 @@ use kernel::{
 };
 
 use crate::{
-    pidns::PidRef,
+    pidns::{
+        PidRef,
+        Pidns, //
+    },
+    process::Process,
     racy::{
         read_once,
         Racy, //
@@ -146,6 +150,11 @@ impl<'a> Thread<'a> {
         !read_once!(self.0, files).is_null()
     }
 
+    /// Whether it has memory of user space, as all have who have not given it up at their end.
+    pub(crate) fn has_memory(self) -> bool {
+        !read_once!(self.0, mm).is_null()
+    }
+
     /// Whether its tracer has stopped it.
     pub(crate) fn is_stopped_by_tracer(self) -> bool {
         self.state() & bindings::__TASK_TRACED != 0
@@ -197,6 +206,18 @@ impl<'a> Thread<'a> {
         // of its children and tracees, but for those who have been released before it: with RCU
         // held since before that, it is not freed either.
         unsafe { Self::from_raw(task) }
+    }
+
+    pub(crate) fn cpu_time(self) -> u64 {
+        read_once!(self.0, se.sum_exec_runtime)
+    }
+    pub(crate) fn syscall(self) -> Option<c_int> {
+        None
+    }
+
+    /// The process that it is a thread of; `None` if that has been reaped.
+    pub(crate) fn process(self, rcu: &'a rcu::Guard) -> Option<Process<'a>> {
+        Pidns::root().find_pid(self.tgid(), rcu)?.process(rcu)
     }
 
     /// Whether it is the one that writes the core dump of its process.
@@ -322,6 +343,17 @@ impl Symbol {
             .unwrap_or(name)
             .starts_with(b"fuse_")
             || name == b"request_wait_answer"
+    }
+
+    /// Whether it waits at the exit for I/O that the task has begun and not seen the end of.
+    pub(crate) fn is_of_exit_with_io(&self) -> bool {
+        matches!(self.as_bytes(), b"exit_aio" | b"io_uring_cancel_generic")
+    }
+}
+
+impl AsRef<[u8]> for Symbol {
+    fn as_ref(&self) -> &[u8] {
+        self.as_bytes()
     }
 }
 

@@ -94,7 +94,7 @@ pub(crate) fn teardown_begin(ns: Pidns<'_>, init: &Init) {
         ns.level() as u32,
         init.id.pid,
         &init.comm,
-        init.ending.0,
+        init.ending.code(),
     );
 }
 

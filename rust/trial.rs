@@ -152,7 +152,7 @@ fn try_one(refuse: bool, kill: bool) -> Result<Result<Ending>> {
 
     match Expected::at(SEEN.failed.load(Relaxed)) {
         Some(expected) => Err(expected.fails()),
-        None => Ok(ended.map(Ending)),
+        None => Ok(ended.map(|code| Ending::new(code, false))),
     }
 }
 
@@ -261,7 +261,7 @@ pub(crate) fn exited(task: &CurrentTask) {
     let Some(process) = Process::of(task).filter(|process| SEEN.knows(process.id())) else {
         return;
     };
-    let ending = Ending(process.exit_code());
+    let ending = Ending::new(process.exit_code(), false);
 
     SEEN.exited.set();
     SEEN.expect(!process.is_alive(), Expected::Live);
