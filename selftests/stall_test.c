@@ -8,7 +8,9 @@
  * stall_secs=1, so that there is but one wait for the reports. The module is
  * loaded from PIDNS_GUARD_KO.
  */
+#include <linux/reboot.h>
 #include <stddef.h>
+#include <sys/utsname.h>
 #include <sys/sysmacros.h>
 
 #include "pidns_fuse.h"
@@ -35,10 +37,13 @@ struct told {
 	const char *reason;
 	pid_t culprit;
 	char culprit_comm[16];
+	char culprit_state;
+	char culprit_function[64];
+	unsigned int culprit_init_of;
 	char function[64];
 	char cgroup[64];
-	int connection;
 	char text[256];
+	const char *look;	/* where to look, which only people are told */
 };
 
 /* Shared with the tests. */
@@ -51,6 +56,11 @@ struct stage {
 	pid_t inits[DEEP_LEVELS];
 	int holders, nr;	/* how many there are, and of how many it is known */
 	struct told told[NAMED];
+	const char *ending;	/* what is told of the end of init */
+	const char *how;
+	int code;
+	bool dying;		/* a thread of init lives */
+	bool late;		/* seen some time after it had begun */
 	unsigned long long from;	/* in the kernel log */
 	bool built;
 	int connection;
@@ -127,11 +137,49 @@ static struct told *tell(struct box *b, pid_t pid, pid_t inside, char state, con
 	return tell_in(ns_number(b->nsfd), pid, inside, state, reason);
 }
 
+/* Where a task sleeps. */
+static int function_of(pid_t pid, bool (*wanted)(const char *function), char function[64])
+{
+	char path[64], buf[4096], *p;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	if (read_file(path, buf, sizeof(buf)) <= 0)
+		return -1;
+	for (p = strstr(buf, "] "); p; p = strstr(p, "] ")) {
+		p += 2;
+		if (sscanf(p, "%63[^+]", function) == 1 && (!wanted || wanted(function)))
+			return 0;
+	}
+	return -1;
+}
+
+/* Of one that is asleep, in a sleep that a signal ends. */
 static void blame(struct told *t, const char *text, pid_t culprit)
 {
 	t->culprit = culprit;
+	t->culprit_state = 'S';
 	comm_of(culprit, t->culprit_comm);
 	snprintf(t->text, sizeof(t->text), "%s %s (pid %d)", text, shown(t->culprit_comm), culprit);
+}
+
+/* Of one that no signal reaches, and what is told of it. */
+static void blame_as(struct told *t, const char *text, pid_t culprit, char state, const char *at)
+{
+	blame(t, text, culprit);
+	t->culprit_state = state;
+	snprintf(t->text, sizeof(t->text), "%s %s (pid %d, %s)", text, shown(t->culprit_comm),
+		 culprit, at);
+}
+
+static int blame_in_d(struct told *t, const char *text, pid_t culprit)
+{
+	char at[128];
+
+	if (function_of(culprit, NULL, t->culprit_function))
+		return -1;
+	snprintf(at, sizeof(at), "D in %s()", t->culprit_function);
+	blame_as(t, text, culprit, 'D', at);
+	return 0;
 }
 
 static struct told *tell_unreaped(struct box *b, pid_t pid, pid_t inside, pid_t parent)
@@ -148,41 +196,12 @@ static bool is_of_fuse(const char *function)
 	       !strcmp(function, "request_wait_answer");
 }
 
-/* Notes in which function it sleeps: the topmost, or the topmost of FUSE. */
-static int tell_where(struct told *t, bool fuse)
+static int tell_fuse(struct told *t)
 {
-	char path[64], buf[4096], *p;
-
-	snprintf(path, sizeof(path), "/proc/%d/stack", t->pid);
-	if (read_file(path, buf, sizeof(buf)) <= 0)
+	if (function_of(t->pid, is_of_fuse, t->function))
 		return -1;
-	for (p = strstr(buf, "] "); p; p = strstr(p, "] ")) {
-		p += 2;
-		if (sscanf(p, "%63[^+]", t->function) == 1 &&
-		    (!fuse || is_of_fuse(t->function)))
-			return 0;
-	}
-	return -1;
-}
-
-static void tell_connection(struct told *t, int connection)
-{
-	t->connection = connection;
-	if (connection)
-		snprintf(t->text, sizeof(t->text),
-			 "waits for a FUSE server in %s(); to end it: echo 1 > /sys/fs/fuse/connections/%d/abort",
-			 t->function, connection);
-	else
-		snprintf(t->text, sizeof(t->text),
-			 "waits for a FUSE server in %s(); to end it: abort the one in /sys/fs/fuse/connections with requests waiting",
-			 t->function);
-}
-
-static int tell_fuse(struct told *t, int connection)
-{
-	if (tell_where(t, true))
-		return -1;
-	tell_connection(t, connection);
+	snprintf(t->text, sizeof(t->text), "waits for a FUSE server in %s()", t->function);
+	t->look = "; its connection is one whose /sys/fs/fuse/connections/N/waiting is not 0";
 	return 0;
 }
 
@@ -315,7 +334,8 @@ static int build_parent_stopped(struct box *b)
 		return -1;
 	close(fd);
 	me->other = parent;
-	tell_unreaped(b, b->m[0].pid, 2, parent);
+	blame_as(tell(b, b->m[0].pid, 2, 'Z', "unreaped"), "zombie, not reaped by its parent",
+		 parent, 'T', "stopped");
 	return kill_init(b);
 }
 
@@ -460,7 +480,7 @@ static int build_fuse(struct box *b)
 	if (start_over_fuse(b, FUSE_READ, reads))
 		return -1;
 	t = tell(b, b->m[0].pid, 2, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t, me->connection) ? -1 : 0;
+	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
 }
 
 static int end_by_abort(struct box *b __maybe_unused)
@@ -506,7 +526,7 @@ static int build_thread_fuse(struct box *b)
 	if (start_over_fuse(b, FUSE_READ, thread_is_stuck))
 		return -1;
 	t = tell(b, other_thread(b->m[0].pid), 2, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t, me->connection) ? -1 : 0;
+	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
 }
 
 static void stats(struct box *b)
@@ -518,7 +538,7 @@ static void stats(struct box *b)
 		_exit(1);
 }
 
-/* No file is open that would tell which server it waits for. */
+/* No file is open. */
 static int build_fuse_stat(struct box *b)
 {
 	struct told *t;
@@ -526,7 +546,7 @@ static int build_fuse_stat(struct box *b)
 	if (start_over_fuse(b, FUSE_LOOKUP, stats))
 		return -1;
 	t = tell(b, b->m[0].pid, 2, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t, 0) ? -1 : 0;
+	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
 }
 
 static int other_mnt = -1;
@@ -538,7 +558,7 @@ static void reads_second(struct box *b)
 	reads(b);
 }
 
-/* Two are open: nobody must be told to abort the one that is well. */
+/* Two are open, and one of them is well. */
 static int build_fuse_two(struct box *b)
 {
 	struct told *t;
@@ -548,7 +568,7 @@ static int build_fuse_two(struct box *b)
 		return -1;
 	close(other_mnt);
 	t = tell(b, b->m[0].pid, 2, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t, 0) ? -1 : 0;
+	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
 }
 
 static void opens(struct box *b)
@@ -571,7 +591,7 @@ static int build_fuse_flush(struct box *b)
 	close(mnt);
 	t = tell(b, b->m[0].pid, 2, 'D', "fuse");
 	/* The flush comes with the kill. */
-	return kill_init(b) || box_collect(b, 1) || settle(t->pid, 'D') || tell_fuse(t, 0) ? -1 : 0;
+	return kill_init(b) || box_collect(b, 1) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
 }
 
 /*
@@ -615,30 +635,42 @@ static int build_lock(struct box *b)
 	close(fd);
 	close(mnt);
 	t = tell(b, b->m[0].pid, 2, 'D', "uninterruptible");
-	if (settle(t->pid, 'D') || tell_where(t, false))
+	if (settle(t->pid, 'D') || function_of(t->pid, NULL, t->function))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "in uninterruptible sleep in %s()", t->function);
 	return kill_init(b);
 }
 
-/* The freezer of cgroup v1, which is not that of v2. */
+/*
+ * The freezer of cgroup v1, which is not that of v2. The task is in "inner", and it
+ * is the one above that is frozen.
+ */
 static int freezer = -1;
+
+static void freezer_path(char path[128], const char *below)
+{
+	snprintf(path, 128, "/tmp/pidns_freezer.%d%s", getpid(), below);
+}
 
 static int freeze(pid_t pid)
 {
 	long long end = now_ms() + patience_ms;
-	char dir[64], path[128], buf[32];
+	char dir[128], path[128], buf[32];
 
-	snprintf(dir, sizeof(dir), "/tmp/pidns_freezer.%d", getpid());
-	snprintf(path, sizeof(path), "%s/pidns_test.%d", dir, getpid());
-	if (mkdir(dir, 0755) || mount("freezer", dir, "cgroup", 0, "freezer") || mkdir(path, 0755))
+	freezer_path(dir, "");
+	if (mkdir(dir, 0755) || mount("freezer", dir, "cgroup", 0, "freezer"))
+		return -1;
+	snprintf(buf, sizeof(buf), "/pidns_test.%d", getpid());
+	freezer_path(path, buf);
+	if (mkdir(path, 0755))
 		return -1;
 	freezer = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	snprintf(buf, sizeof(buf), "%d", pid);
-	if (freezer < 0 || write_at(freezer, "cgroup.procs", buf) ||
+	if (freezer < 0 || mkdirat(freezer, "inner", 0755) ||
+	    write_at(freezer, "inner/cgroup.procs", buf) ||
 	    write_at(freezer, "freezer.state", "FROZEN"))
 		return -1;
-	snprintf(path, sizeof(path), "%s/pidns_test.%d/freezer.state", dir, getpid());
+	strncat(path, "/freezer.state", sizeof(path) - strlen(path) - 1);
 	do {
 		if (read_file(path, buf, sizeof(buf)) < 0 || now_ms() > end)
 			return -1;
@@ -648,23 +680,27 @@ static int freeze(pid_t pid)
 
 static void tell_frozen(struct told *t)
 {
-	snprintf(t->cgroup, sizeof(t->cgroup), "/pidns_test.%d", getpid());
-	snprintf(t->text, sizeof(t->text), "frozen by cgroup %s", t->cgroup);
+	snprintf(t->cgroup, sizeof(t->cgroup), "/pidns_test.%d/inner", getpid());
+	snprintf(t->text, sizeof(t->text),
+		 "frozen by the cgroup v1 freezer, by its own cgroup %s or one above that",
+		 t->cgroup);
+	t->look = "; thaw the one whose freezer.self_freezing is 1";
 }
 
 static int end_frozen(struct box *b)
 {
 	long long end = now_ms() + patience_ms;
-	char dir[64], path[128];
+	char dir[128], path[128], name[32];
 
-	snprintf(dir, sizeof(dir), "/tmp/pidns_freezer.%d", getpid());
-	snprintf(path, sizeof(path), "%s/pidns_test.%d", dir, getpid());
+	freezer_path(dir, "");
+	snprintf(name, sizeof(name), "/pidns_test.%d", getpid());
+	freezer_path(path, name);
 	if (write_at(freezer, "freezer.state", "THAWED") || box_wait_init(b))
 		return -1;
-	close(freezer);
-	while (rmdir(path))
-		if (errno != EBUSY || now_ms() > end)
+	while (unlinkat(freezer, "inner", AT_REMOVEDIR) || rmdir(path))
+		if ((errno != EBUSY && errno != ENOTEMPTY && errno != ENOENT) || now_ms() > end)
 			return -1;
+	close(freezer);
 	return umount(dir) || rmdir(dir) ? -1 : 0;
 }
 
@@ -691,22 +727,12 @@ static void dumps(struct box *b)
 /* vfs_coredump() in fs/coredump.c opens the file of the core. */
 static int build_core_dump(struct box *b)
 {
-	const char *dir = "/proc/sys/kernel";
-	char before[256];
 	struct told *t;
-	int at, ret;
 
-	at = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (at < 0 || read_file("/proc/sys/kernel/core_pattern", before, sizeof(before)) < 0 ||
-	    write_at(at, "core_pattern", FUSE_DIR "/core"))
-		return -1;
-	ret = start_over_fuse(b, FUSE_LOOKUP, dumps);
-	write_at(at, "core_pattern", before);
-	close(at);
-	if (ret)
+	if (start_over_fuse(b, FUSE_LOOKUP, dumps))
 		return -1;
 	t = tell(b, b->m[0].pid, 2, 'D', "core_dump");
-	if (kill_init(b) || settle(t->pid, 'D') || tell_where(t, false))
+	if (kill_init(b) || settle(t->pid, 'D') || function_of(t->pid, NULL, t->function))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "dumping core in %s()", t->function);
 	return 0;
@@ -788,30 +814,375 @@ static void init_submits(struct box *b, void *arg)
 	forever();
 }
 
+static int await_stack(pid_t pid, const char *function)
+{
+	long long end = now_ms() + patience_ms;
+
+	while (!sleeps_in(pid, function)) {
+		if (now_ms() > end)
+			return -1;
+		sched_yield();
+	}
+	return 0;
+}
+
 /*
- * exit_aio() in fs/aio.c, before zap_pid_ns_processes(); see wedge_test.c. It has
- * one file system in userspace, so that is whom it waits for.
+ * exit_aio() in fs/aio.c, before zap_pid_ns_processes(); see wedge_test.c. On what
+ * the I/O is cannot be seen.
  */
 static int build_init_stuck(struct box *b)
 {
-	long long end = now_ms() + patience_ms;
 	int mnt = fuse_outside(b);
 	struct told *t;
 
 	if (mnt < 0 || box_spawn(b, 0, init_submits, &mnt) || box_collect(b, 2))
 		return -1;
 	close(mnt);
-	t = tell(b, b->init, 1, 'D', "fuse");
+	t = tell(b, b->init, 1, 'D', "aio");
 	snprintf(t->function, sizeof(t->function), "exit_aio");
-	tell_connection(t, me->connection);
-	if (kill_init(b))
-		return -1;
-	while (!sleeps_in(b->init, "exit_aio")) {
-		if (now_ms() > end)
-			return -1;
-		sched_yield();
+	snprintf(t->text, sizeof(t->text), "waits for its asynchronous I/O in exit_aio()");
+	return kill_init(b) || await_stack(b->init, "exit_aio") ? -1 : 0;
+}
+
+/* --- An init that is told to die, and does not: as long as it lives nobody is killed. */
+
+static void is_dying(const char *ending, int code)
+{
+	me->dying = true;
+	me->late = true;
+	me->ending = ending;
+	me->code = code;
+}
+
+static void init_reads(struct box *b, void *arg)
+{
+	static char page[FUSE_LENGTH] __attribute__((aligned(FUSE_LENGTH)));
+	int fd;
+
+	be('i');
+	if (setns(*(int *)arg, CLONE_NEWNS))
+		_exit(1);
+	fd = open(FUSE_FILE, O_RDONLY | O_DIRECT);
+	me->connection = connection();
+	if (!fork()) {
+		be('m');
+		stays(b);
+		forever();
 	}
+	announce(b, READY);
+	if (read(fd, page, sizeof(page)) < 0)
+		_exit(1);
+}
+
+static int build_dying_fuse(struct box *b)
+{
+	int mnt = fuse_outside(b);
+	struct told *t;
+
+	/* The third says that the request has come. */
+	if (mnt < 0 || box_spawn(b, 0, init_reads, &mnt) || box_collect(b, 3))
+		return -1;
+	close(mnt);
+	is_dying("was told to die by SIGKILL", SIGKILL);
+	t = tell(b, b->init, 1, 'D', "fuse");
+	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
+}
+
+static int build_dying_frozen(struct box *b)
+{
+	if (start(b, stays, -1) || freeze(b->init))
+		return -1;
+	is_dying("was told to die by SIGKILL", SIGKILL);
+	tell_frozen(tell(b, b->init, 1, 'D', "frozen"));
+	return kill_init(b);
+}
+
+/* Held by the tracer at PTRACE_EVENT_EXIT, of which it has not yet counted itself out. */
+static int build_dying_stop(struct box *b)
+{
+	if (start(b, stays, -1) || ptrace(PTRACE_SEIZE, b->init, NULL, PTRACE_O_TRACEEXIT))
+		return -1;
+	is_dying("was told to die by SIGKILL", SIGKILL);
+	blame(tell(b, b->init, 1, 't', "ptrace_stop"), "stopped at its exit by its tracer",
+	      getpid());
+	return kill_init(b) || settle(b->init, 't') ? -1 : 0;
+}
+
+static int end_dying_stop(struct box *b)
+{
+	return ptrace(PTRACE_DETACH, b->init, NULL, NULL);
+}
+
+static void init_dumps(struct box *b, void *arg)
+{
+	struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+
+	be('i');
+	if (setns(*(int *)arg, CLONE_NEWNS) || setrlimit(RLIMIT_CORE, &all) ||
+	    prctl(PR_SET_DUMPABLE, 1, 0, 0, 0))
+		_exit(1);
+	announce(b, READY);
+	illegal_instruction();
+}
+
+static int build_dying_core(struct box *b)
+{
+	struct told *t;
+	int mnt;
+
+	fuse_silent = FUSE_LOOKUP;
+	mnt = fuse_outside(b);
+	if (mnt < 0 || box_spawn(b, 0, init_dumps, &mnt) || box_collect(b, 2))
+		return -1;
+	close(mnt);
+	is_dying("was told to die by SIGILL", SIGILL);
+	t = tell(b, b->init, 1, 'D', "core_dump");
+	if (kill_init(b) || settle(t->pid, 'D') || function_of(t->pid, NULL, t->function))
+		return -1;
+	snprintf(t->text, sizeof(t->text), "dumping core in %s()", t->function);
 	return 0;
+}
+
+/* A loop in the kernel that no signal ends, of a module of the tests'. */
+#define SPIN	"/sys/kernel/debug/pidns_test_spin"
+
+static void init_spins(struct box *b, void *arg)
+{
+	int fd = open(SPIN, O_WRONLY);
+
+	be('i');
+	if (fd < 0)
+		_exit(1);
+	announce(b, READY);
+	if (write(fd, arg, 1) != 1)
+		_exit(1);
+	forever();
+}
+
+static void spins(struct box *b)
+{
+	int fd = open(SPIN, O_WRONLY);
+
+	if (fd < 0)
+		_exit(1);
+	stays(b);
+	if (write(fd, "s", 1) != 1)
+		_exit(1);
+}
+
+static int build_dying_spin(struct box *b)
+{
+	if (box_spawn(b, 0, init_spins, "s") || box_collect(b, 1) || settle(b->init, 'R'))
+		return -1;
+	is_dying("was told to die by SIGKILL", SIGKILL);
+	tell(b, b->init, 1, 'R', "running");
+	return kill_init(b);
+}
+
+static int build_spin(struct box *b)
+{
+	if (start(b, spins, -1) || settle(b->m[0].pid, 'R'))
+		return -1;
+	tell(b, b->m[0].pid, 2, 'R', "running");
+	return kill_init(b);
+}
+
+static int end_spin(struct box *b __maybe_unused)
+{
+	int fd = open(SPIN, O_WRONLY | O_CLOEXEC), ret;
+
+	if (fd < 0)
+		return -1;
+	ret = write(fd, "x", 1) == 1 ? 0 : -1;
+	close(fd);
+	return ret;
+}
+
+/* --- Dead, and not yet at the hook: acct_collect() wants mmap_lock for reading. */
+
+/* Shares the memory of its parent, and holds the lock of that while a page is written back. */
+static int holds_mmap_lock(void *arg)
+{
+	struct box *b = arg;
+	char *page;
+	int fd;
+
+	be('m');
+	fd = open(FUSE_FILE, O_RDWR);
+	page = mmap(NULL, FUSE_LENGTH, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (page == MAP_FAILED)
+		_exit(1);
+	*page = 1;
+	announce(b, "member");
+	/* fuse_vma_close(), see vms_clean_up_area() in mm/vma.c */
+	mmap(page, FUSE_LENGTH, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	_exit(0);
+}
+
+static void init_shares_memory(struct box *b, void *arg)
+{
+	static char stack[16384] __attribute__((aligned(16)));
+
+	be('i');
+	if (setns(*(int *)arg, CLONE_NEWNS))
+		_exit(1);
+	if (!fork()) {
+		be('b');
+		announce(b, "bystander");
+		forever();
+	}
+	if (clone(holds_mmap_lock, stack + sizeof(stack), CLONE_VM | SIGCHLD, b) < 0)
+		_exit(1);
+	announce(b, READY);
+	forever();
+}
+
+static int build_acct(struct box *b)
+{
+	struct told *t;
+	pid_t member;
+	int mnt, i;
+
+	fuse_silent = FUSE_WRITE;
+	mnt = fuse_outside(b);
+	/* init, two members, and the server that has got the page */
+	if (mnt < 0 || box_spawn(b, 0, init_shares_memory, &mnt) || box_collect(b, 4))
+		return -1;
+	close(mnt);
+	for (i = 0; strcmp(b->m[i].what, "member"); i++)
+		if (i == b->nr - 1)
+			return -1;
+	member = b->m[i].pid;
+	if (settle(member, 'D') || kill_init(b) || await_stack(b->init, "acct_collect"))
+		return -1;
+	me->late = true;
+	t = tell(b, b->init, 1, 'D', "uninterruptible");
+	if (function_of(t->pid, NULL, t->function))
+		return -1;
+	snprintf(t->text, sizeof(t->text), "in uninterruptible sleep in %s()", t->function);
+	t = tell(b, member, 3, 'D', "fuse");
+	return tell_fuse(t);
+}
+
+/* --- How it ends, and by whom it is held */
+
+static void calls_reboot(struct box *b)
+{
+	announce(b, "member");
+	syscall(__NR_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+		LINUX_REBOOT_CMD_POWER_OFF, NULL);
+	_exit(1);
+}
+
+/* Only the zombie that the caller leaves holds it, as with build_unreaped(). */
+static int build_reboot(struct box *b)
+{
+	pid_t pid;
+
+	if (start(b, NULL, -1))
+		return -1;
+	pid = leave_zombie(b, b->nsfd);
+	if (pid < 0)
+		return -1;
+	tell_unreaped(b, pid, 2, getpid());
+	me->ending = "was ended by reboot() (power off or halt)";
+	me->how = "reboot";
+	me->code = SIGINT;
+	/* A child of the caller's, which goes by itself. */
+	if (box_inject(b, "member", calls_reboot) < 0)
+		return -1;
+	return waitpid(b->m[b->nr - 1].pid, NULL, 0) < 0 ? -1 : 0;
+}
+
+struct parent {
+	struct box *b;
+	int nsfd, mnt;
+};
+
+/* Leaves a zombie in the namespace and does not reap it; with a mount, as it is in D. */
+static void __noreturn is_bad_parent(struct parent *p)
+{
+	static char page[FUSE_LENGTH] __attribute__((aligned(FUSE_LENGTH)));
+	int fd = -1, in = -1;
+
+	be('c');
+	if (p->mnt >= 0) {
+		if (setns(p->mnt, CLONE_NEWNS))
+			_exit(1);
+		fd = open(FUSE_FILE, O_RDONLY | O_DIRECT);
+	}
+	if (setns(p->nsfd, CLONE_NEWPID))
+		_exit(1);
+	if (!fork_into(p->b->in, 0, &in)) {
+		be('m');
+		announce(p->b, "zombie");
+		_exit(0);
+	}
+	if (fd >= 0 && read(fd, page, sizeof(page)) < 0)
+		_exit(1);
+	forever();
+}
+
+static int build_parent_in_d(struct box *b)
+{
+	struct parent p = { .b = b };
+	int fd = -1, zombie;
+
+	p.mnt = fuse_outside(b);
+	if (p.mnt < 0 || start(b, NULL, -1))
+		return -1;
+	p.nsfd = b->nsfd;
+	me->other = fork_into(b->out, 0, &fd);
+	if (!me->other)
+		is_bad_parent(&p);
+	/* The zombie, and the server that has got the read. */
+	if (me->other < 0 || box_collect(b, 2))
+		return -1;
+	close(fd);
+	close(p.mnt);
+	zombie = strcmp(b->m[0].what, "zombie") ? 1 : 0;
+	if (!readable(b->m[zombie].fd, patience_ms) || settle(me->other, 'D'))
+		return -1;
+	return blame_in_d(tell(b, b->m[zombie].pid, 2, 'Z', "unreaped"),
+			  "zombie, not reaped by its parent", me->other) || kill_init(b) ? -1 : 0;
+}
+
+static int end_parent_in_d(struct box *b)
+{
+	kill(me->other, SIGKILL);
+	order(b, 'a');
+	return waitpid(me->other, NULL, 0) == me->other ? 0 : -1;
+}
+
+/* The init of a namespace that lives is the parent: whoever ends it ends that, too. */
+static int build_parent_init(struct box *b)
+{
+	struct parent p = { .b = b, .nsfd = -1, .mnt = -1 };
+	char at[64];
+	struct told *t;
+	int living;
+
+	if (start(b, NULL, -1))
+		return -1;
+	p.nsfd = b->nsfd;
+	me->other = syscall(__NR_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
+	if (!me->other)
+		is_bad_parent(&p);
+	if (me->other < 0 || box_collect(b, 1) || !readable(b->m[0].fd, patience_ms))
+		return -1;
+	living = open_pidns(me->other);
+	t = tell(b, b->m[0].pid, 2, 'Z', "unreaped");
+	snprintf(at, sizeof(at), "init of living pid namespace %u", ns_number(living));
+	blame_as(t, "zombie, not reaped by its parent", me->other, 'S', at);
+	t->culprit_init_of = ns_number(living);
+	close(living);
+	return kill_init(b);
+}
+
+static int end_parent_init(struct box *b __maybe_unused)
+{
+	kill(me->other, SIGKILL);
+	return waitpid(me->other, NULL, 0) == me->other ? 0 : -1;
 }
 
 static void init_of_two(struct box *b, void *arg)
@@ -844,10 +1215,12 @@ static int build_tracer_stuck(struct box *b)
 	close(mnt);
 	/* They announce themselves in any order. */
 	first = strcmp(b->m[0].what, "tracee") ? 1 : 0;
-	blame(tell(b, b->m[first].pid, 2, 'Z', "traced"), "zombie, held by its tracer",
-	      b->m[!first].pid);
+	if (settle(b->m[!first].pid, 'D') ||
+	    blame_in_d(tell(b, b->m[first].pid, 2, 'Z', "traced"), "zombie, held by its tracer",
+		       b->m[!first].pid))
+		return -1;
 	t = tell(b, b->m[!first].pid, 3, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t, me->connection) ? -1 : 0;
+	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
 }
 
 static void leads_group(struct box *b)
@@ -939,9 +1312,10 @@ static int build_running(struct box *b)
 enum {
 	UNREAPED, MANY_UNREAPED, PARENT_STOPPED, INIT_UNREAPED, NAMES, TRACED, THREAD_TRACED,
 	TRACER_STUCK, PTRACE_STOP, FUSE, THREAD_FUSE, FUSE_STAT, FUSE_TWO, FUSE_FLUSHED, LOCK,
-	FROZEN, CORE_DUMP, NESTED, INIT_STUCK, GROUP, AGAIN,
+	FROZEN, CORE_DUMP, NESTED, INIT_STUCK, GROUP, REBOOT, PARENT_IN_D, PARENT_INIT, ACCT,
+	DYING_FUSE, DYING_FROZEN, DYING_STOP, DYING_CORE, AGAIN,
 	/* those that want the module loaded otherwise, or to themselves */
-	ALIVE, DEEP, RUNNING, SCENES,
+	ALIVE, DEEP, RUNNING, SPINNING, DYING_SPIN, SCENES,
 };
 
 static const struct scene scenes[] = {
@@ -965,10 +1339,20 @@ static const struct scene scenes[] = {
 	[NESTED] = { "nested", build_nested, NULL },
 	[INIT_STUCK] = { "init_stuck", build_init_stuck, end_by_abort },
 	[GROUP] = { "group", build_group, end_group },
+	[REBOOT] = { "reboot", build_reboot, NULL },
+	[PARENT_IN_D] = { "parent_in_d", build_parent_in_d, end_parent_in_d },
+	[PARENT_INIT] = { "parent_init", build_parent_init, end_parent_init },
+	[ACCT] = { "acct", build_acct, end_by_abort },
+	[DYING_FUSE] = { "dying_fuse", build_dying_fuse, end_by_abort },
+	[DYING_FROZEN] = { "dying_frozen", build_dying_frozen, end_frozen },
+	[DYING_STOP] = { "dying_stop", build_dying_stop, end_dying_stop },
+	[DYING_CORE] = { "dying_core", build_dying_core, end_core_dump },
 	[AGAIN] = { "again", build_unreaped, NULL },
 	[ALIVE] = { "alive", build_alive, end_alive },
 	[DEEP] = { "deep", build_deep, NULL },
 	[RUNNING] = { "running", build_running, NULL },
+	[SPINNING] = { "spinning", build_spin, end_spin },
+	[DYING_SPIN] = { "dying_spin", build_dying_spin, end_spin },
 };
 
 /* The stages that are built at once, and what those have to share who build. */
@@ -998,6 +1382,10 @@ static void play(void)
 	if (!ok)
 		fprintf(stderr, "# %s: not built: %m\n", scene->name);
 	me->init = b.init;
+	if (!me->ending) {
+		me->ending = "was killed by SIGKILL";
+		me->code = SIGKILL;
+	}
 	comm_of(b.init, me->init_comm);
 	if (!me->levels) {
 		me->levels = 1;
@@ -1065,13 +1453,26 @@ static bool stage_does(struct stage *s, char want)
 
 static void holder_line(const struct told *t, char line[KMSG_LINE])
 {
-	snprintf(line, KMSG_LINE, "  %s (pid %d, %d in %u, %c): %s", shown(t->comm), t->pid,
-		 t->inside, t->pidns, t->state, t->text);
+	snprintf(line, KMSG_LINE, "  %s (pid %d, %d in %u, %c): %s%s", shown(t->comm), t->pid,
+		 t->inside, t->pidns, t->state, t->text, t->look ?: "");
 }
 
 static void header_start(const struct stage *s, const char *what, char line[KMSG_LINE])
 {
-	snprintf(line, KMSG_LINE, "teardown of pid namespace %u (level 1) %s ", s->pidns[0], what);
+	snprintf(line, KMSG_LINE, "teardown of pid namespace %u (level 1) %s %s", s->pidns[0],
+		 what, s->late ? "at least " : "");
+}
+
+/* Of one that runs how long it has done so is told, which changes. */
+static bool is_told(const struct told *t, const char *line)
+{
+	char want[KMSG_LINE];
+
+	holder_line(t, want);
+	if (strcmp(t->reason, "running"))
+		return !strcmp(line, want);
+	return !strncmp(line, want, strlen(want)) && strstr(line, "): running") &&
+	       strstr(line, ", has used ") && strstr(line, " of CPU time");
 }
 
 /*
@@ -1089,18 +1490,16 @@ static bool is_reported(struct stage *s)
 	if (kmsg_open(&k, s->from))
 		return false;
 	header_start(s, "stuck for", header);
-	snprintf(tail, sizeof(tail), ": init %s (pid %d) was killed by SIGKILL, held by %d task%s",
-		 shown(s->init_comm), s->init, s->holders, s->holders == 1 ? "" : "s");
+	snprintf(tail, sizeof(tail), ": init %s (pid %d) %s%s, held by %d task%s",
+		 shown(s->init_comm), s->init, s->ending, s->dying ? " and has not died" : "",
+		 s->holders, s->holders == 1 ? "" : "s");
 	snprintf(was, sizeof(was), "nothing");
 	do {
 		if (!kmsg_next(&k, line, end - now_ms()))
 			break;
 		if (!strncmp(line, "  ", 2) && i >= 0) {
-			if (i < in_log)
-				holder_line(&s->told[i], want);
-			else
-				snprintf(want, sizeof(want), "  and %d more", s->holders - IN_LOG);
-			if (strcmp(line, want)) {
+			snprintf(want, sizeof(want), "  and %d more", s->holders - IN_LOG);
+			if (i < in_log ? !is_told(&s->told[i], line) : !!strcmp(line, want)) {
 				snprintf(was, sizeof(was), "%s", line);
 				i = -1;
 			} else {
@@ -1133,23 +1532,46 @@ static bool says_or_null(const char *object, const char *name, const char *want)
 	return *want ? json_says(object, name, want) : json_is(object, name, "null");
 }
 
+static bool culprit_is(const char *culprit, const struct told *t)
+{
+	if (!t->culprit)
+		return !strncmp(culprit, "null", 4);
+	return json_is(culprit, "pid", "%d", t->culprit) &&
+	       json_says(culprit, "comm", t->culprit_comm) &&
+	       json_is(culprit, "state", "\"%c\"", t->culprit_state) &&
+	       (!*t->culprit_function || json_says(culprit, "function", t->culprit_function)) &&
+	       (t->culprit_init_of ? json_is(culprit, "init_of", "%u", t->culprit_init_of) :
+				     json_is(culprit, "init_of", "null"));
+}
+
+/* One that runs has numbers that change, and perhaps a place where it was interrupted. */
+static bool running_is(const char *holder, const struct told *t)
+{
+	if (!strcmp(t->reason, "running"))
+		return json_number(holder, "cpu_ms") >= 0 && json_number(holder, "memory_kb") >= 0;
+	return json_is(holder, "cpu_ms", "null") && json_is(holder, "memory_kb", "null") &&
+	       json_is(holder, "syscall", "null") && json_says(holder, "text", t->text) &&
+	       says_or_null(holder, "function", t->function);
+}
+
 static bool holder_is(const char *holder, const struct told *t)
 {
-	const char *culprit = json_member(holder, "culprit");
-
 	return holder && json_is(holder, "pid", "%d", t->pid) &&
 	       json_is(holder, "pid_inside", "%d", t->inside) &&
 	       json_is(holder, "pidns", "%u", t->pidns) && json_says(holder, "comm", t->comm) &&
 	       json_is(holder, "state", "\"%c\"", t->state) &&
 	       json_says(holder, "reason", t->reason) &&
-	       (t->culprit ? json_is(culprit, "pid", "%d", t->culprit) &&
-			     json_says(culprit, "comm", t->culprit_comm) :
-			     json_is(holder, "culprit", "null")) &&
-	       says_or_null(holder, "function", t->function) &&
-	       says_or_null(holder, "cgroup", t->cgroup) &&
-	       (t->connection ? json_is(holder, "fuse_connection", "%d", t->connection) :
-				json_is(holder, "fuse_connection", "null")) &&
-	       json_is(holder, "memory_kb", "null") && json_says(holder, "text", t->text);
+	       culprit_is(json_member(holder, "culprit"), t) &&
+	       says_or_null(holder, "cgroup", t->cgroup) && running_is(holder, t);
+}
+
+/* When the kill was out, and init dead: not while a thread of init lives. */
+static bool times_are(const struct stage *s, const char *line)
+{
+	if (s->dying)
+		return json_is(line, "died_us", "null") && json_is(line, "kill_us", "null");
+	return json_number(line, "died_us") >= 0 && json_number(line, "kill_us") >= 0 &&
+	       json_number(line, "age_us") >= json_number(line, "kill_us");
 }
 
 /* Whether the line of teardowns.json says of level @i what it should. */
@@ -1159,11 +1581,10 @@ static bool line_is(const struct stage *s, int i, const char *line, const char *
 	int named = s->holders < NAMED ? s->holders : NAMED, n;
 
 	if (!json_is(line, "level", "%d", i + 1) || !json_says(line, "state", state) ||
-	    !json_says(init, "comm", s->init_comm) || !json_says(init, "how", "killed") ||
-	    !json_is(init, "code", "%d", SIGKILL) || !json_is(init, "core", "false") ||
+	    !json_says(init, "comm", s->init_comm) || !json_says(init, "how", s->how ?: "killed") ||
+	    !json_is(init, "code", "%d", s->code) || !json_is(init, "core", "false") ||
 	    !json_is(line, "before_load", "false") || !json_is(line, "left_us", "null") ||
-	    json_number(line, "kill_us") < 0 ||
-	    json_number(line, "age_us") < json_number(line, "kill_us") ||
+	    !json_is(line, "at_least", s->late ? "true" : "false") || !times_are(s, line) ||
 	    !json_is(line, "stragglers", "0") || !json_is(line, "forks_refused", "0") ||
 	    json_length(holders) != named ||
 	    !json_is(line, "more_holders", "%d", s->holders - named))
@@ -1337,6 +1758,38 @@ FIXTURE_VARIANT_ADD(stall, group) {
 	.scene = GROUP,
 };
 
+FIXTURE_VARIANT_ADD(stall, reboot) {
+	.scene = REBOOT,
+};
+
+FIXTURE_VARIANT_ADD(stall, parent_in_d) {
+	.scene = PARENT_IN_D,
+};
+
+FIXTURE_VARIANT_ADD(stall, parent_init) {
+	.scene = PARENT_INIT,
+};
+
+FIXTURE_VARIANT_ADD(stall, acct) {
+	.scene = ACCT,
+};
+
+FIXTURE_VARIANT_ADD(stall, dying_fuse) {
+	.scene = DYING_FUSE,
+};
+
+FIXTURE_VARIANT_ADD(stall, dying_frozen) {
+	.scene = DYING_FROZEN,
+};
+
+FIXTURE_VARIANT_ADD(stall, dying_stop) {
+	.scene = DYING_STOP,
+};
+
+FIXTURE_VARIANT_ADD(stall, dying_core) {
+	.scene = DYING_CORE,
+};
+
 FIXTURE_VARIANT_ADD(stall, again) {
 	.scene = AGAIN,
 };
@@ -1419,14 +1872,19 @@ FIXTURE_TEARDOWN(stall_alone)
 /* How long it has lasted, in a report. */
 static bool seconds(const char *line, double *s)
 {
-	const char *p = strstr(line, " for ");
+	const char *p = strstr(line, " stuck for ");
 	int minutes;
 
-	if (p && sscanf(p, " for %d min %lf s", &minutes, s) == 2) {
+	if (!p)
+		return false;
+	p += strlen(" stuck for ");
+	if (!strncmp(p, "at least ", 9))
+		p += 9;
+	if (sscanf(p, "%d min %lf s", &minutes, s) == 2) {
 		*s += 60 * minutes;
 		return true;
 	}
-	return p && sscanf(p, " for %lf s", s) == 1;
+	return sscanf(p, "%lf s", s) == 1;
 }
 
 /*
@@ -1473,13 +1931,226 @@ TEST_F_TIMEOUT(stall_alone, intervals_and_ends, TEST_SECONDS)
 	}
 }
 
+/* Loads the module anew, and builds a scene. */
+static struct stage *play_alone(struct __test_metadata *_metadata, FIXTURE_DATA(stall_alone) *self,
+				int nr)
+{
+	struct stage *s = &self->s[self->nr];
+
+	s->from = self->k.from;
+	if (raise_stage(s, nr))
+		return NULL;
+	self->nr++;
+	s->built = stage_says(s, 'b');
+	EXPECT_TRUE(s->built);
+	return s->built ? s : NULL;
+}
+
+static int load_spin(void)
+{
+	char path[512];
+	char *slash;
+	ssize_t n = readlink("/proc/self/exe", path, 400);
+	const char *dir = getenv("PIDNS_GUARD_TEST_MODULES");
+
+	if (!access(SPIN, F_OK))
+		return 0;
+	if (n <= 0)
+		return -1;
+	path[n] = 0;
+	slash = strrchr(path, '/');
+	if (dir && *dir)
+		snprintf(path, sizeof(path), "%s/spin.ko", dir);
+	else
+		strcpy(slash, "/test_modules/spin.ko");
+	if (access(GUARD_DIR, F_OK))
+		mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
+	return load_from(path, "");
+}
+
+/* Whether nothing is reported of a stage for some time. */
+static bool is_left_alone(struct stage *s, int ms)
+{
+	char line[KMSG_LINE], stuck[KMSG_LINE];
+	long long end = now_ms() + ms;
+	struct kmsg k;
+	bool alone = true;
+
+	if (kmsg_open(&k, s->from))
+		return false;
+	snprintf(stuck, sizeof(stuck), "teardown of pid namespace %u ", s->pidns[0]);
+	while (alone && now_ms() < end)
+		if (kmsg_next(&k, line, end - now_ms()))
+			alone = strncmp(line, stuck, strlen(stuck));
+	close(k.fd);
+	return alone;
+}
+
+/* kill=0: the kernel kills too, unless it is bare. */
+TEST_F_TIMEOUT(stall_alone, alive, TEST_SECONDS)
+{
+	struct utsname name;
+	struct stage *s;
+
+	if (uname(&name) || !strstr(name.version, "bare"))
+		SKIP(return, "this kernel kills by itself");
+	ASSERT_EQ(0, reload("stall_secs=1 kill=0"));
+	s = play_alone(_metadata, self, ALIVE);
+	ASSERT_NE(NULL, s);
+	EXPECT_TRUE(is_reported(s));
+}
+
+/* More inits wait than are named; but they are not the ones to turn to. */
+TEST_F_TIMEOUT(stall_alone, deep, TEST_SECONDS)
+{
+	struct stage *s;
+
+	ASSERT_EQ(0, reload("stall_secs=1"));
+	s = play_alone(_metadata, self, DEEP);
+	ASSERT_NE(NULL, s);
+	EXPECT_TRUE(is_reported(s));
+	EXPECT_TRUE(is_in_ledger(s, "stuck"));
+}
+
+/* Keeps a CPU from all who are less important. */
+static void keep_cpu(void)
+{
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (idle_cpu())
+		_exit(1);
+	for (;;)
+		;
+}
+
+/* One that only needs time is on its way, and nobody's fault. */
+TEST_F_TIMEOUT(stall_alone, running, TEST_SECONDS)
+{
+	struct stage *s;
+	pid_t pid;
+
+	ASSERT_EQ(0, reload("stall_secs=1"));
+	pid = fork();
+	if (!pid)
+		keep_cpu();
+	s = play_alone(_metadata, self, RUNNING);
+	EXPECT_TRUE(!s || is_left_alone(s, 4000));
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	ASSERT_NE(NULL, s);
+}
+
+/* One that goes round in circles looks alike, but for the CPU time that it takes. */
+TEST_F_TIMEOUT(stall_alone, spinning, TEST_SECONDS)
+{
+	struct stage *s;
+
+	ASSERT_EQ(0, load_spin());
+	ASSERT_EQ(0, reload("stall_secs=1"));
+	s = play_alone(_metadata, self, SPINNING);
+	ASSERT_NE(NULL, s);
+	EXPECT_TRUE(is_reported(s));
+	EXPECT_TRUE(is_in_ledger(s, "stuck"));
+}
+
+TEST_F_TIMEOUT(stall_alone, dying_spinning, TEST_SECONDS)
+{
+	struct stage *s;
+
+	ASSERT_EQ(0, load_spin());
+	ASSERT_EQ(0, reload("stall_secs=1"));
+	s = play_alone(_metadata, self, DYING_SPIN);
+	ASSERT_NE(NULL, s);
+	EXPECT_TRUE(is_reported(s));
+	EXPECT_TRUE(is_in_ledger(s, "stuck"));
+}
+
+/* Whoever does not want it in the log is told all the same, if he looks. */
+TEST_F_TIMEOUT(stall_alone, not_in_the_log, TEST_SECONDS)
+{
+	long long end = now_ms() + patience_ms;
+	struct stage *s;
+	bool stuck = false;
+	const char *line;
+	char *text;
+
+	ASSERT_EQ(0, reload("stall_secs=0"));
+	s = play_alone(_metadata, self, UNREAPED);
+	ASSERT_NE(NULL, s);
+	/* After ten seconds. */
+	while (!stuck && now_ms() < end) {
+		text = read_ledger();
+		line = ledger_line(text, s->pidns[0], s->inits[0]);
+		stuck = line && json_says(line, "state", "stuck");
+		free(text);
+		usleep(100000);
+	}
+	EXPECT_TRUE(stuck);
+	EXPECT_TRUE(is_left_alone(s, 1500));
+}
+
+/* How many teardowns the ledger says it does not show. */
+static long long not_shown(void)
+{
+	char *text = read_ledger();
+	long long n = 0;
+	char *line;
+
+	for (line = text; line && *line; line = strchr(line, '\n') + 1)
+		if (!strncmp(line, "{\"not_shown\"", 12))
+			n = json_number(line, "not_shown");
+	free(text);
+	return n;
+}
+
+/* One that begins while the ledger is full is told as soon as there is room. */
+TEST_F_TIMEOUT(stall_alone, full_ledger, TEST_SECONDS)
+{
+	long long end;
+	struct stage *first, *second;
+
+	ASSERT_EQ(0, reload("stall_secs=1 ledger_size=1"));
+	first = play_alone(_metadata, self, UNREAPED);
+	ASSERT_NE(NULL, first);
+	second = play_alone(_metadata, self, FUSE);
+	ASSERT_NE(NULL, second);
+	EXPECT_TRUE(is_reported(first));
+	EXPECT_EQ(1, not_shown());
+	EXPECT_TRUE(is_left_alone(second, 1500));
+
+	ASSERT_TRUE(stage_does(first, 'e'));
+	second->late = true;
+	EXPECT_TRUE(is_reported(second));
+	EXPECT_TRUE(is_in_ledger(second, "stuck"));
+	for (end = now_ms() + patience_ms; not_shown() && now_ms() < end;)
+		usleep(100000);
+	EXPECT_EQ(0, not_shown());
+	EXPECT_TRUE(stage_does(first, 'c'));
+	/* The fixture ends the second only. */
+	self->s[0] = *second;
+	self->nr = 1;
+}
+
+/* Where cores go, for all who are built at once. */
+static int cores_to(const char *pattern, char before[256])
+{
+	int at = open("/proc/sys/kernel", O_RDONLY | O_DIRECTORY | O_CLOEXEC), ret = -1;
+
+	if (at < 0)
+		return -1;
+	if (!before || read_file("/proc/sys/kernel/core_pattern", before, 256) > 0)
+		ret = write_at(at, "core_pattern", pattern);
+	close(at);
+	return ret;
+}
+
 /* All that is to be there at once. */
 static int build_all(void)
 {
+	char pattern[256];
 	struct kmsg k;
 	int i;
 
-	if (kmsg_open(&k, 0) || reload("stall_secs=1"))
+	if (kmsg_open(&k, 0) || reload("stall_secs=1") || cores_to(FUSE_DIR "/core", pattern))
 		return -1;
 	stages = new_stages(ALIVE, k.from);
 	close(k.fd);
@@ -1489,7 +2160,7 @@ static int build_all(void)
 	/* So that each namespace has a number of its own. */
 	for (i = 0; stages && i < ALIVE; i++)
 		stages[i].built = stage_says(&stages[i], 'b');
-	return stages ? 0 : -1;
+	return cores_to(pattern, NULL) || !stages ? -1 : 0;
 }
 
 int main(int argc, char **argv)
