@@ -38,19 +38,32 @@ pub(crate) fn death(ns: Pidns<'_>, init: Process<'_>) {
 /// the ledger.
 ///
 /// Called with RCU held since before `init` was found.
-pub(crate) fn found(ns: Pidns<'_>, init: Process<'_>, seen: Seen, _rcu: &rcu::Guard) -> bool {
+pub(crate) fn found<'rcu>(
+    ns: Pidns<'_>,
+    init: Process<'rcu>,
+    seen: Seen,
+    rcu: &'rcu rcu::Guard,
+) -> bool {
     let init_is_dead = !init.is_alive();
+    // It gives up its memory behind its walk. At load there has been none.
+    let is_past_walk =
+        init_is_dead && matches!(seen, Seen::Late) && (ns.is_zapped() || !init.has_memory(rcu));
     let init = Init::new(ns, init);
 
     // Of any other death init itself tells, before or after this.
     if init_is_dead && matches!(seen, Seen::AtLoad) {
         trace::teardown_begin(ns, &init);
     }
-    let is_noted =
-        ledger::with(|ledger| ledger.begin(ns, &init, seen, init_is_dead).is_some());
+    let is_noted = ledger::with(|ledger| {
+        let teardown = ledger.begin(ns, &init, seen, init_is_dead)?;
+        if is_past_walk {
+            teardown.killed(0);
+        }
+        Some(())
+    });
 
     stall::expect();
-    is_noted.unwrap_or(false)
+    is_noted.flatten().is_some()
 }
 
 /// A walk through the members of a dead namespace begins.

@@ -60,6 +60,7 @@ struct stage {
 	const char *how;
 	int code;
 	bool dying;		/* a thread of init lives */
+	int level;		/* of the first namespace */
 	bool late;		/* seen some time after it had begun */
 	unsigned long long from;	/* in the kernel log */
 	bool built;
@@ -211,6 +212,20 @@ static int settle(pid_t pid, char state)
 	long long end = now_ms() + patience_ms;
 
 	while (task_state(pid) != state) {
+		if (now_ms() > end)
+			return -1;
+		sched_yield();
+	}
+	return 0;
+}
+
+/* It may have been in D elsewhere before, for a moment. */
+static int settle_in_fuse(pid_t pid)
+{
+	long long end = now_ms() + patience_ms;
+	char function[64];
+
+	while (task_state(pid) != 'D' || function_of(pid, is_of_fuse, function)) {
 		if (now_ms() > end)
 			return -1;
 		sched_yield();
@@ -480,7 +495,7 @@ static int build_fuse(struct box *b)
 	if (start_over_fuse(b, FUSE_READ, reads))
 		return -1;
 	t = tell(b, b->m[0].pid, 2, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
+	return kill_init(b) || settle_in_fuse(t->pid) || tell_fuse(t) ? -1 : 0;
 }
 
 static int end_by_abort(struct box *b __maybe_unused)
@@ -526,7 +541,7 @@ static int build_thread_fuse(struct box *b)
 	if (start_over_fuse(b, FUSE_READ, thread_is_stuck))
 		return -1;
 	t = tell(b, other_thread(b->m[0].pid), 2, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
+	return kill_init(b) || settle_in_fuse(t->pid) || tell_fuse(t) ? -1 : 0;
 }
 
 static void stats(struct box *b)
@@ -546,7 +561,7 @@ static int build_fuse_stat(struct box *b)
 	if (start_over_fuse(b, FUSE_LOOKUP, stats))
 		return -1;
 	t = tell(b, b->m[0].pid, 2, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
+	return kill_init(b) || settle_in_fuse(t->pid) || tell_fuse(t) ? -1 : 0;
 }
 
 static int other_mnt = -1;
@@ -568,7 +583,7 @@ static int build_fuse_two(struct box *b)
 		return -1;
 	close(other_mnt);
 	t = tell(b, b->m[0].pid, 2, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
+	return kill_init(b) || settle_in_fuse(t->pid) || tell_fuse(t) ? -1 : 0;
 }
 
 static void opens(struct box *b)
@@ -591,7 +606,7 @@ static int build_fuse_flush(struct box *b)
 	close(mnt);
 	t = tell(b, b->m[0].pid, 2, 'D', "fuse");
 	/* The flush comes with the kill. */
-	return kill_init(b) || box_collect(b, 1) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
+	return kill_init(b) || box_collect(b, 1) || settle_in_fuse(t->pid) || tell_fuse(t) ? -1 : 0;
 }
 
 /*
@@ -885,7 +900,7 @@ static int build_dying_fuse(struct box *b)
 	close(mnt);
 	is_dying("was told to die by SIGKILL", SIGKILL);
 	t = tell(b, b->init, 1, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
+	return kill_init(b) || settle_in_fuse(t->pid) || tell_fuse(t) ? -1 : 0;
 }
 
 static int build_dying_frozen(struct box *b)
@@ -935,9 +950,9 @@ static int build_dying_core(struct box *b)
 	if (mnt < 0 || box_spawn(b, 0, init_dumps, &mnt) || box_collect(b, 2))
 		return -1;
 	close(mnt);
-	is_dying("was told to die by SIGILL", SIGILL);
+	is_dying("was told to die by SIGKILL", SIGKILL);
 	t = tell(b, b->init, 1, 'D', "core_dump");
-	if (kill_init(b) || settle(t->pid, 'D') || function_of(t->pid, NULL, t->function))
+	if (kill_init(b) || settle_in_fuse(t->pid) || function_of(t->pid, NULL, t->function))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "dumping core in %s()", t->function);
 	return 0;
@@ -1013,6 +1028,7 @@ static int holds_mmap_lock(void *arg)
 	if (page == MAP_FAILED)
 		_exit(1);
 	*page = 1;
+	me->connection = connection();
 	announce(b, "member");
 	/* fuse_vma_close(), see vms_clean_up_area() in mm/vma.c */
 	mmap(page, FUSE_LENGTH, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
@@ -1039,8 +1055,8 @@ static void init_shares_memory(struct box *b, void *arg)
 
 static int build_acct(struct box *b)
 {
+	pid_t member, bystander;
 	struct told *t;
-	pid_t member;
 	int mnt, i;
 
 	fuse_silent = FUSE_WRITE;
@@ -1053,13 +1069,18 @@ static int build_acct(struct box *b)
 		if (i == b->nr - 1)
 			return -1;
 	member = b->m[i].pid;
-	if (settle(member, 'D') || kill_init(b) || await_stack(b->init, "acct_collect"))
+	if (settle_in_fuse(member) || kill_init(b) || await_stack(b->init, "acct_collect"))
 		return -1;
 	me->late = true;
 	t = tell(b, b->init, 1, 'D', "uninterruptible");
 	if (function_of(t->pid, NULL, t->function))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "in uninterruptible sleep in %s()", t->function);
+	/* What dies by the kill is init's to reap, which is not yet told to ignore it. */
+	bystander = b->m[!i].pid;
+	t = tell(b, bystander, 2, 'Z', "unreaped");
+	if (blame_in_d(t, "zombie, not reaped by its parent", b->init))
+		return -1;
 	t = tell(b, member, 3, 'D', "fuse");
 	return tell_fuse(t);
 }
@@ -1141,7 +1162,9 @@ static int build_parent_in_d(struct box *b)
 	close(fd);
 	close(p.mnt);
 	zombie = strcmp(b->m[0].what, "zombie") ? 1 : 0;
-	if (!readable(b->m[zombie].fd, patience_ms) || settle(me->other, 'D'))
+	/* No signal wakes one that has been killed, and whose request the server has got. */
+	if (!readable(b->m[zombie].fd, patience_ms) || kill(me->other, SIGKILL) ||
+	    settle_in_fuse(me->other))
 		return -1;
 	return blame_in_d(tell(b, b->m[zombie].pid, 2, 'Z', "unreaped"),
 			  "zombie, not reaped by its parent", me->other) || kill_init(b) ? -1 : 0;
@@ -1149,40 +1172,55 @@ static int build_parent_in_d(struct box *b)
 
 static int end_parent_in_d(struct box *b)
 {
-	kill(me->other, SIGKILL);
+	if (me->other <= 0)
+		return -1;
 	order(b, 'a');
 	return waitpid(me->other, NULL, 0) == me->other ? 0 : -1;
 }
 
-/* The init of a namespace that lives is the parent: whoever ends it ends that, too. */
-static int build_parent_init(struct box *b)
+/*
+ * The parent is the init of a namespace that lives: whoever ends it ends that, too.
+ * So the one that dies is below it, and has another init.
+ */
+static void init_is_parent(struct box *b, void *arg __maybe_unused)
 {
-	struct parent p = { .b = b, .nsfd = -1, .mnt = -1 };
-	char at[64];
-	struct told *t;
-	int living;
+	struct parent p = { .b = b, .mnt = -1 };
+	pid_t inner = fork_into(b->in, CLONE_NEWPID, &p.nsfd);
 
-	if (start(b, NULL, -1))
-		return -1;
-	p.nsfd = b->nsfd;
-	me->other = syscall(__NR_clone, CLONE_NEWPID | SIGCHLD, NULL, NULL, NULL, NULL);
-	if (!me->other)
-		is_bad_parent(&p);
-	if (me->other < 0 || box_collect(b, 1) || !readable(b->m[0].fd, patience_ms))
-		return -1;
-	living = open_pidns(me->other);
-	t = tell(b, b->m[0].pid, 2, 'Z', "unreaped");
-	snprintf(at, sizeof(at), "init of living pid namespace %u", ns_number(living));
-	blame_as(t, "zombie, not reaped by its parent", me->other, 'S', at);
-	t->culprit_init_of = ns_number(living);
-	close(living);
-	return kill_init(b);
+	if (!inner) {
+		be('i');
+		announce(b, "inner");
+		forever();
+	}
+	if (inner < 0)
+		_exit(1);
+	/* The descriptor of a process serves setns(), too. */
+	is_bad_parent(&p);
 }
 
-static int end_parent_init(struct box *b __maybe_unused)
+static int build_parent_init(struct box *b)
 {
-	kill(me->other, SIGKILL);
-	return waitpid(me->other, NULL, 0) == me->other ? 0 : -1;
+	struct told *t;
+	int inner, nsfd;
+	char at[64];
+
+	if (box_spawn(b, 0, init_is_parent, NULL) || box_collect(b, 2))
+		return -1;
+	inner = strcmp(b->m[0].what, "inner") ? 1 : 0;
+	nsfd = open_pidns(b->m[inner].pid);
+	if (nsfd < 0 || !readable(b->m[!inner].fd, patience_ms))
+		return -1;
+	me->level = 2;
+	me->levels = 1;
+	me->init = b->m[inner].pid;
+	me->inits[0] = me->init;
+	me->pidns[0] = ns_number(nsfd);
+	t = tell_in(me->pidns[0], b->m[!inner].pid, 2, 'Z', "unreaped");
+	snprintf(at, sizeof(at), "init of living pid namespace %u", ns_number(b->nsfd));
+	blame_as(t, "zombie, not reaped by its parent", b->init, 'S', at);
+	t->culprit_init_of = ns_number(b->nsfd);
+	close(nsfd);
+	return kill(me->init, SIGKILL);
 }
 
 static void init_of_two(struct box *b, void *arg)
@@ -1208,19 +1246,17 @@ static void init_of_two(struct box *b, void *arg)
 static int build_tracer_stuck(struct box *b)
 {
 	int mnt = fuse_outside(b), first;
-	struct told *t;
 
 	if (mnt < 0 || box_spawn(b, 0, init_of_two, &mnt) || box_collect(b, 4))
 		return -1;
 	close(mnt);
 	/* They announce themselves in any order. */
 	first = strcmp(b->m[0].what, "tracee") ? 1 : 0;
-	if (settle(b->m[!first].pid, 'D') ||
+	if (kill_init(b) || settle_in_fuse(b->m[!first].pid) ||
 	    blame_in_d(tell(b, b->m[first].pid, 2, 'Z', "traced"), "zombie, held by its tracer",
 		       b->m[!first].pid))
 		return -1;
-	t = tell(b, b->m[!first].pid, 3, 'D', "fuse");
-	return kill_init(b) || settle(t->pid, 'D') || tell_fuse(t) ? -1 : 0;
+	return tell_fuse(tell(b, b->m[!first].pid, 3, 'D', "fuse"));
 }
 
 static void leads_group(struct box *b)
@@ -1341,7 +1377,7 @@ static const struct scene scenes[] = {
 	[GROUP] = { "group", build_group, end_group },
 	[REBOOT] = { "reboot", build_reboot, NULL },
 	[PARENT_IN_D] = { "parent_in_d", build_parent_in_d, end_parent_in_d },
-	[PARENT_INIT] = { "parent_init", build_parent_init, end_parent_init },
+	[PARENT_INIT] = { "parent_init", build_parent_init, kill_init },
 	[ACCT] = { "acct", build_acct, end_by_abort },
 	[DYING_FUSE] = { "dying_fuse", build_dying_fuse, end_by_abort },
 	[DYING_FROZEN] = { "dying_frozen", build_dying_frozen, end_frozen },
@@ -1381,12 +1417,15 @@ static void play(void)
 	ok = !scene->build(&b);
 	if (!ok)
 		fprintf(stderr, "# %s: not built: %m\n", scene->name);
-	me->init = b.init;
+	if (!me->init)
+		me->init = b.init;
+	if (!me->level)
+		me->level = 1;
 	if (!me->ending) {
 		me->ending = "was killed by SIGKILL";
 		me->code = SIGKILL;
 	}
-	comm_of(b.init, me->init_comm);
+	comm_of(me->init, me->init_comm);
 	if (!me->levels) {
 		me->levels = 1;
 		me->pidns[0] = ns_number(b.nsfd);
@@ -1459,8 +1498,8 @@ static void holder_line(const struct told *t, char line[KMSG_LINE])
 
 static void header_start(const struct stage *s, const char *what, char line[KMSG_LINE])
 {
-	snprintf(line, KMSG_LINE, "teardown of pid namespace %u (level 1) %s %s", s->pidns[0],
-		 what, s->late ? "at least " : "");
+	snprintf(line, KMSG_LINE, "teardown of pid namespace %u (level %d) %s %s", s->pidns[0],
+		 s->level, what, s->late ? "at least " : "");
 }
 
 /* Of one that runs how long it has done so is told, which changes. */
@@ -1580,7 +1619,7 @@ static bool line_is(const struct stage *s, int i, const char *line, const char *
 	const char *init = json_member(line, "init"), *holders = json_member(line, "holders");
 	int named = s->holders < NAMED ? s->holders : NAMED, n;
 
-	if (!json_is(line, "level", "%d", i + 1) || !json_says(line, "state", state) ||
+	if (!json_is(line, "level", "%d", s->level + i) || !json_says(line, "state", state) ||
 	    !json_says(init, "comm", s->init_comm) || !json_says(init, "how", s->how ?: "killed") ||
 	    !json_is(init, "code", "%d", s->code) || !json_is(init, "core", "false") ||
 	    !json_is(line, "before_load", "false") || !json_is(line, "left_us", "null") ||
@@ -1845,7 +1884,6 @@ TEST_F_TIMEOUT(stall, told, TEST_SECONDS)
 
 /* For those that come after, with a module of their own. */
 FIXTURE(stall_alone) {
-	struct kmsg k;
 	struct stage *s;
 	int nr;
 };
@@ -1854,8 +1892,7 @@ FIXTURE_SETUP(stall_alone)
 {
 	if (!ko_path())
 		SKIP(return, "no PIDNS_GUARD_KO");
-	ASSERT_EQ(0, kmsg_open(&self->k, 0));
-	self->s = new_stages(5, self->k.from);
+	self->s = new_stages(5, 0);
 	ASSERT_NE(NULL, self->s);
 }
 
@@ -1936,8 +1973,13 @@ static struct stage *play_alone(struct __test_metadata *_metadata, FIXTURE_DATA(
 				int nr)
 {
 	struct stage *s = &self->s[self->nr];
+	struct kmsg k;
 
-	s->from = self->k.from;
+	/* Numbers of namespaces are used again, and others have just come to their end. */
+	if (kmsg_open(&k, 0))
+		return NULL;
+	s->from = k.from;
+	close(k.fd);
 	if (raise_stage(s, nr))
 		return NULL;
 	self->nr++;
@@ -1982,6 +2024,8 @@ static bool is_left_alone(struct stage *s, int ms)
 	while (alone && now_ms() < end)
 		if (kmsg_next(&k, line, end - now_ms()))
 			alone = strncmp(line, stuck, strlen(stuck));
+	if (!alone)
+		fprintf(stderr, "# in the log: %s\n", line);
 	close(k.fd);
 	return alone;
 }
