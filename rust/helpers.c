@@ -13,12 +13,10 @@
 #include <linux/dcache.h>
 #include <linux/debugfs.h>
 #include <linux/err.h>
-#include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
-#include <linux/magic.h>
 #include <linux/moduleparam.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
@@ -318,62 +316,6 @@ void pidns_guard_preempt_enable(void)
 void pidns_guard_ignore_sigchld(void)
 {
 	disallow_signal(SIGCHLD);
-}
-
-/* How many descriptors are looked at: a task may have a million, and a lock is held. */
-#define FUSE_FDS 4096
-
-/*
- * The device number of the FUSE file system that @task has a file of open, which
- * is its name in /sys/fs/fuse/connections; 0 if there is none, or more than one.
- * No file is taken, for who drops the last reference to one may have to wait for
- * it.
- */
-unsigned int pidns_guard_fuse_connection(struct task_struct *task)
-{
-	unsigned int fd, dev = 0;
-	struct files_struct *files;
-	struct fdtable *fdt;
-	struct super_block *sb;
-	struct inode *inode;
-	struct file *file;
-
-	/* exit_files() takes the files away under this lock. */
-	task_lock(task);
-	files = task->files;
-	if (files) {
-		rcu_read_lock();
-		fdt = files_fdtable(files);
-		for (fd = 0; fd < min(fdt->max_fds, FUSE_FDS); fd++) {
-			file = rcu_dereference(fdt->fd[fd]);
-			/*
-			 * Files are SLAB_TYPESAFE_BY_RCU: it may have been closed
-			 * since, and be another one. That has no inode while it
-			 * is being opened (init_file(), do_dentry_open()). An
-			 * inode it has stays until RCU is released
-			 * (destroy_inode()), and so does its super block
-			 * (destroy_super_rcu()). i_sb does not change.
-			 */
-			inode = file ? READ_ONCE(file->f_inode) : NULL;
-			sb = inode ? inode->i_sb : NULL;
-			/*
-			 * The name is in the text of its module, which waits
-			 * for RCU before it goes (free_module()).
-			 */
-			if (!sb || sb->s_magic != FUSE_SUPER_MAGIC || sb->s_dev == dev ||
-			    !strcmp(sb->s_type->name, "virtiofs"))
-				continue;
-			if (dev) {
-				dev = 0;
-				break;
-			}
-			dev = sb->s_dev;
-		}
-		rcu_read_unlock();
-	}
-	task_unlock(task);
-
-	return dev;
 }
 
 /*

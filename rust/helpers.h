@@ -51,7 +51,6 @@ void pidns_guard_preempt_enable(void);
 
 void pidns_guard_ignore_sigchld(void);
 
-unsigned int pidns_guard_fuse_connection(struct task_struct *task);
 int pidns_guard_freezer_path(struct task_struct *task, char *path, size_t size);
 
 #endif /* _PIDNS_GUARD_HELPERS_H */

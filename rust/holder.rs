@@ -303,14 +303,7 @@ impl Reason {
         }
         let of_fuse = stack.functions().find(Symbol::is_of_fuse);
         match (of_fuse, function) {
-            (Some(function), _) => Self::Fuse(function, thread.fuse_connection()),
-            // Its AIO is in flight. Where a file of FUSE is open, that is what it waits for.
-            (None, Some(function)) if function.as_bytes() == b"exit_aio" => {
-                match thread.fuse_connection() {
-                    None => Self::Uninterruptible(Some(function)),
-                    connection => Self::Fuse(function, connection),
-                }
-            }
+            (Some(function), _) => Self::Fuse(function, None),
             (None, function) => Self::Uninterruptible(function),
         }
     }

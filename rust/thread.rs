@@ -3,7 +3,7 @@
 //! A view of single threads: what they are at, and who has a hold on them.
 //!
 //! It reads fields of `struct task_struct` under RCU, racing with the thread itself: what is seen
-//! was so a moment ago. But for [`Thread::fuse_connection()`] nothing here takes a lock.
+//! was so a moment ago. Nothing here takes a lock other than RCU.
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
@@ -34,7 +34,6 @@ use crate::{
 // Depending on the configuration, structures that the pointers lead to are empty in C.
 #[allow(improper_ctypes)]
 extern "C" {
-    fn pidns_guard_fuse_connection(task: *mut bindings::task_struct) -> u32;
     fn pidns_guard_freezer_path(
         task: *mut bindings::task_struct,
         path: *mut c_char,
@@ -222,16 +221,6 @@ impl<'a> Thread<'a> {
             )
         } as usize;
         stack
-    }
-
-    /// The number in `/sys/fs/fuse/connections` of a FUSE file system that it has a file of open.
-    ///
-    /// Takes the task's `alloc_lock`, a spin lock.
-    pub(crate) fn fuse_connection(self) -> Option<u32> {
-        // SAFETY: The task is there, and with it its `alloc_lock`.
-        let connection = unsafe { pidns_guard_fuse_connection(self.0.as_ptr()) };
-
-        (connection != 0).then_some(connection)
     }
 
     /// Its cgroup in the hierarchy of the freezer, which is one of cgroup v1.
