@@ -245,6 +245,12 @@ pidns_guard_retprobe_register(const char *function, int maxactive,
 	return probe;
 }
 
+/* As in the "missed" of kprobe_profile (trace_kprobe_missed()). */
+unsigned long pidns_guard_retprobe_missed(const struct pidns_guard_retprobe *probe)
+{
+	return READ_ONCE(probe->rp.kp.nmissed) + READ_ONCE(probe->rp.nmissed);
+}
+
 /*
  * A probe that there is no memory to disarm, unregister_kretprobe() leaves where it
  * is, and it would run in what is freed here. Said to be disabled it is not found

@@ -38,6 +38,7 @@ void pidns_guard_tracepoint_synchronize_unregister(void);
 struct pidns_guard_retprobe *
 pidns_guard_retprobe_register(const char *function, int maxactive,
 			      void (*returned)(void));
+unsigned long pidns_guard_retprobe_missed(const struct pidns_guard_retprobe *probe);
 void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
 
 bool pidns_guard_debugfs_has(const char *name);
