@@ -22,11 +22,13 @@
 #include <linux/pid_namespace.h>
 #include <linux/preempt.h>
 #include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
 #include <linux/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/tracepoint.h>
+#include <linux/uaccess.h>
 #include <trace/events/sched.h>
 
 #include "arch.h"
@@ -322,6 +324,29 @@ void pidns_guard_preempt_enable(void)
 void pidns_guard_ignore_sigchld(void)
 {
 	disallow_signal(SIGCHLD);
+}
+
+/*
+ * The number of the system call that @task is in; negative if it is in none, or
+ * nothing is known of it.
+ *
+ * A task that dies gives up its stack, which may go without a grace period: by way
+ * of the cache, should another task fail to get it charged to its cgroup
+ * (alloc_thread_stack_node()). try_get_task_stack() would keep it, but modules do
+ * not have put_task_stack(). So it is read as something that may not be there. Should
+ * it be another task's by now, the number is that one's.
+ */
+int pidns_guard_syscall(struct task_struct *task)
+{
+	struct pt_regs regs;
+
+	/* Threads of io_uring and vhost have registers that their maker had. */
+	if (READ_ONCE(task->flags) & (PF_KTHREAD | PF_USER_WORKER))
+		return -1;
+	if (copy_from_kernel_nofault(&regs, task_pt_regs(task), sizeof(regs)))
+		return -1;
+
+	return arch_syscall(task, &regs);
 }
 
 /*

@@ -52,6 +52,7 @@ void pidns_guard_preempt_enable(void);
 
 void pidns_guard_ignore_sigchld(void);
 
+int pidns_guard_syscall(struct task_struct *task);
 int pidns_guard_freezer_path(struct task_struct *task, char *path, size_t size);
 
 #endif /* _PIDNS_GUARD_HELPERS_H */

@@ -39,6 +39,7 @@ extern "C" {
         path: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn pidns_guard_syscall(task: *mut bindings::task_struct) -> c_int;
 }
 
 /// A thread, seen under RCU, before it runs, or by itself.
@@ -181,21 +182,71 @@ impl<'a> Thread<'a> {
     /// Who traces it.
     pub(crate) fn tracer(self, rcu: &'a rcu::Guard) -> Option<Self> {
         // It is 0 for one who is not traced.
-        (read_once!(self.0, ptrace) != 0).then(|| Self::relative(read_once!(self.0, parent), rcu))
+        if read_once!(self.0, ptrace) == 0 {
+            return None;
+        }
+
+        let tracer = read_once!(self.0, parent);
+        // SAFETY: It is the task's `parent`, and RCU is held for `'a`.
+        Some(unsafe { Self::relative(tracer, rcu) })
     }
 
     /// Whose child it is.
     pub(crate) fn parent(self, rcu: &'a rcu::Guard) -> Self {
-        Self::relative(read_once!(self.0, real_parent), rcu)
+        let parent = read_once!(self.0, real_parent);
+
+        // SAFETY: It is the task's `real_parent`, and RCU is held for `'a`.
+        unsafe { Self::relative(parent, rcu) }
     }
 
-    /// What `parent` or `real_parent` leads to.
-    fn relative(task: *mut bindings::task_struct, _rcu: &'a rcu::Guard) -> Self {
-        // SAFETY: All tasks have both. RCU is held for `'a`, and before a task is released,
-        // `forget_original_parent()` and `__ptrace_unlink()` put another one in its place with all
-        // of its children and tracees, but for those who have been released before it: with RCU
-        // held since before that, it is not freed either.
+    /// The task that `parent` or `real_parent` leads to.
+    ///
+    /// # Safety
+    ///
+    /// `task` must have been read from one of these two fields of a `Thread<'a>`, with RCU held for
+    /// `'a`.
+    unsafe fn relative(task: *mut bindings::task_struct, _rcu: &'a rcu::Guard) -> Self {
+        // SAFETY: All tasks have both. Before a task is released, `forget_original_parent()` and
+        // `__ptrace_unlink()` (by `exit_ptrace()`) put another one in its place, under
+        // `tasklist_lock`, in all of its children and tracees that have not been released. What is
+        // read here is therefore freed a grace period after it was replaced
+        // (`put_task_struct_rcu_user()`). A child that was released first keeps the pointer; but by
+        // this function's contract RCU is held since before the child was released, and so since
+        // before its parent was.
         unsafe { Self::from_raw(task) }
+    }
+
+    /// Whether it is a kernel thread (`PF_KTHREAD`).
+    #[allow(dead_code, reason = "for the look at holders")]
+    pub(crate) fn is_kernel_thread(self) -> bool {
+        read_once!(self.0, flags) & bindings::PF_KTHREAD != 0
+    }
+
+    /// The CPU time it has used, in nanoseconds (`se.sum_exec_runtime`).
+    ///
+    /// Exact for a thread that is not on a CPU. For one that is, the scheduler adds to it at each
+    /// tick, and whenever it looks at its queue: one tick (10 ms at `HZ=100`) is missing at most,
+    /// or up to a second on a CPU without ticks (`CONFIG_NO_HZ_FULL`, `sched_tick_remote()`).
+    #[allow(dead_code, reason = "for the look at holders")]
+    pub(crate) fn cpu_time(self) -> u64 {
+        read_once!(self.0, se.sum_exec_runtime)
+    }
+
+    /// The number of the system call that it is in, as the thread's own architecture counts them.
+    ///
+    /// `None` if it is in none (a fault, an interrupt), for kernel threads and the like, for 32-bit
+    /// programs, which have other numbers, and once it has no stack any more.
+    ///
+    /// For a thread that does not return to user space any more, and so for each that exits, it is
+    /// the call from which it does not return. A thread that sleeps is in that call too. Of one that
+    /// runs it says nothing: it may be in user space, and the number is that of an earlier call; or
+    /// be about to enter the kernel, and the number is not written yet.
+    #[allow(dead_code, reason = "for the look at holders")]
+    pub(crate) fn syscall(self, _rcu: &rcu::Guard) -> Option<c_int> {
+        // SAFETY: The task is there. The function copes with a stack that is being freed.
+        let number = unsafe { pidns_guard_syscall(self.0.as_ptr()) };
+
+        (number >= 0).then_some(number)
     }
 
     /// Whether it is the one that writes the core dump of its process.
@@ -333,6 +384,18 @@ mod tests {
         let function = bindings::schedule as *const () as c_ulong;
 
         assert_eq!(Symbol::at(function).as_bytes(), b"schedule");
+    }
+
+    #[test]
+    fn kernel_threads_are_in_no_call() {
+        // Tests run in a kernel thread.
+        let current = current!();
+        let thread = Thread::of(current);
+        let rcu = rcu::read_lock();
+
+        assert!(thread.is_kernel_thread());
+        assert_eq!(thread.syscall(&rcu), None);
+        assert!(thread.cpu_time() > 0);
     }
 
     #[test]
