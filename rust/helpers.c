@@ -188,6 +188,35 @@ int pidns_guard_find_function(const char *function, unsigned long *address)
 	return 0;
 }
 
+static notrace void do_nothing(unsigned long ip, unsigned long parent_ip,
+			       struct ftrace_ops *ops, struct ftrace_regs *fregs)
+{
+}
+
+/*
+ * Whether kernel.ftrace_enabled is 0, which Linux 7.3 does not allow any more. The
+ * variable is not exported, but FTRACE_OPS_FL_PERMANENT is refused then, with the
+ * EBUSY that FTRACE_OPS_FL_IPMODIFY gets for other reasons. @address is that of a
+ * function that ftrace knows.
+ */
+bool pidns_guard_ftrace_is_off(unsigned long address)
+{
+	static struct ftrace_ops ops = {
+		.func = do_nothing,
+		.flags = FTRACE_OPS_FL_PERMANENT,
+	};
+	int err;
+
+	err = ftrace_set_filter_ip(&ops, address, 0, 1);
+	if (!err)
+		err = register_ftrace_function(&ops);
+	if (!err)
+		unregister_ftrace_function(&ops);
+	ftrace_free_filter(&ops);
+
+	return err == -EBUSY;
+}
+
 /*
  * The flags of the fork() or clone() that the caller is in, and false if it is in
  * clone3(), whose are in its memory.

@@ -31,6 +31,8 @@ void pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,
 
 int pidns_guard_find_function(const char *function, unsigned long *address);
 
+bool pidns_guard_ftrace_is_off(unsigned long address);
+
 bool pidns_guard_fork_flags(unsigned long *flags);
 
 void pidns_guard_tracepoint_synchronize_unregister(void);
