@@ -268,6 +268,15 @@ pidns_guard_retprobe_register(const char *function, int maxactive,
 	probe->returned = returned;
 
 	err = register_kretprobe(&probe->rp);
+	/*
+	 * Linux 7.3 does not return what arming has failed with, for lack of memory as a
+	 * rule: the probe is gone again then (__register_kprobe()), and not valid. One
+	 * that is there is enabled already, and this does nothing.
+	 */
+	if (!err && enable_kretprobe(&probe->rp)) {
+		unregister_kretprobe(&probe->rp);
+		err = -ENOMEM;
+	}
 	if (err) {
 		kfree(probe);
 		return ERR_PTR(err);

@@ -129,6 +129,17 @@ odd() {
 	rmmod odd_kernel && works && return "$ok"
 }
 
+# A probe that could not be armed is not taken for one that is there, although Linux 7.3
+# says that it is.
+not_armed() {
+	[ -e "$MODULES/odd_kernel.ko" ] || return "$KSFT_SKIP"
+	# (Some compilers have no such function left.)
+	insmod "$MODULES/odd_kernel.ko" odd=arm_kprobe || return "$KSFT_SKIP"
+	refused 'not armed' 'Cannot allocate memory' 'out of memory' "$KO" && nothing_left
+	local ok=$?
+	rmmod odd_kernel && works && return "$ok"
+}
+
 bad_parameter() {
 	refused parameter 'Invalid parameters' \
 		"$1: wants 1, y or on, or else 0, n or off" "$KO" "$1" && nothing_left
@@ -325,7 +336,7 @@ mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
 # In the order in which the module sets them up.
-ktap_set_plan 32
+ktap_set_plan 33
 check rollback.works_before works
 check rollback.no_return_probe lacking zap_pid_ns_processes 'it() to probe'
 check rollback.no_free_tracepoint lacking sched_process_free 'tracepoint it'
@@ -352,6 +363,7 @@ check rollback.odd_kill odd kill_pid 'SIGKILL to reach a process, but it did not
 check rollback.odd_walk odd find_ge_pid 'a walk through all PIDs to meet a process, but it did not'
 check rollback.odd_numbers odd __task_pid_nr_ns \
 	'a process to have its number in each of its pid namespaces, but the kernel says otherwise'
+check rollback.not_armed not_armed
 check rollback.no_symbol foreign symbol 'Unknown symbol in module' \
 	'Unknown symbol register_kretprxyz (err -2)' 's/register_kretprobe/register_kretprxyz/g'
 check rollback.other_kernel foreign version 'Invalid module format' \
