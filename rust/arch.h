@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * All that depends on the architecture: the arguments of a call that ftrace may
- * send elsewhere, how to send it there, and how a program says that it forks. An
- * architecture that is not here takes
+ * send elsewhere, how to send it there, how a program says that it forks, and which
+ * system call a task is in. An architecture that is not here takes
  *
  * - DYNAMIC_FTRACE_WITH_ARGS whose callbacks may change where the call goes on,
  *   as a livepatch does: the first argument is looked at, and the stand-in gets
  *   all of them as they were, by the ordinary calling convention;
  * - the numbers of its system calls that fork, and where clone() has its flags,
  *   with those of the other word size if it runs such programs;
+ * - the name by which audit knows its 64-bit programs;
  *
  * and its name in Kbuild.
  */
@@ -19,8 +20,15 @@
 #include <linux/ptrace.h>
 #include <linux/sched.h>
 #include <linux/wordpart.h>
+#include <uapi/linux/audit.h>
 #include <asm/syscall.h>
 #include <asm/unistd.h>
+
+#ifdef CONFIG_X86_64
+#define ARCH_AUDIT	AUDIT_ARCH_X86_64
+#else
+#define ARCH_AUDIT	AUDIT_ARCH_AARCH64
+#endif
 
 #if !defined(CONFIG_X86_64) && !defined(CONFIG_ARM64)
 #error "pidns_guard is for x86-64 and arm64: the head of this file says what another one takes"
@@ -65,6 +73,16 @@ arch_fork_flags(struct task_struct *task, struct pt_regs *regs, unsigned long *f
 	default:
 		return false;
 	}
+}
+
+/*
+ * The number of the system call that @task entered the kernel with, of those of a
+ * 64-bit program; negative for all else.
+ */
+static __always_inline int
+arch_syscall(struct task_struct *task, struct pt_regs *regs)
+{
+	return syscall_get_arch(task) == ARCH_AUDIT ? syscall_get_nr(task, regs) : -1;
 }
 
 #endif /* _PIDNS_GUARD_ARCH_H */

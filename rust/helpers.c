@@ -13,22 +13,22 @@
 #include <linux/dcache.h>
 #include <linux/debugfs.h>
 #include <linux/err.h>
-#include <linux/fdtable.h>
 #include <linux/fs.h>
 #include <linux/ftrace.h>
 #include <linux/kallsyms.h>
 #include <linux/kprobes.h>
-#include <linux/magic.h>
 #include <linux/moduleparam.h>
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/preempt.h>
 #include <linux/sched/task.h>
+#include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
 #include <linux/signal.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/tracepoint.h>
+#include <linux/uaccess.h>
 #include <trace/events/sched.h>
 
 #include "arch.h"
@@ -188,6 +188,35 @@ int pidns_guard_find_function(const char *function, unsigned long *address)
 	return 0;
 }
 
+static notrace void do_nothing(unsigned long ip, unsigned long parent_ip,
+			       struct ftrace_ops *ops, struct ftrace_regs *fregs)
+{
+}
+
+/*
+ * Whether kernel.ftrace_enabled is 0, which Linux 7.3 does not allow any more. The
+ * variable is not exported, but FTRACE_OPS_FL_PERMANENT is refused then, with the
+ * EBUSY that FTRACE_OPS_FL_IPMODIFY gets for other reasons. @address is that of a
+ * function that ftrace knows.
+ */
+bool pidns_guard_ftrace_is_off(unsigned long address)
+{
+	static struct ftrace_ops ops = {
+		.func = do_nothing,
+		.flags = FTRACE_OPS_FL_PERMANENT,
+	};
+	int err;
+
+	err = ftrace_set_filter_ip(&ops, address, 0, 1);
+	if (!err)
+		err = register_ftrace_function(&ops);
+	if (!err)
+		unregister_ftrace_function(&ops);
+	ftrace_free_filter(&ops);
+
+	return err == -EBUSY;
+}
+
 /*
  * The flags of the fork() or clone() that the caller is in, and false if it is in
  * clone3(), whose are in its memory.
@@ -239,12 +268,27 @@ pidns_guard_retprobe_register(const char *function, int maxactive,
 	probe->returned = returned;
 
 	err = register_kretprobe(&probe->rp);
+	/*
+	 * Linux 7.3 does not return what arming has failed with, for lack of memory as a
+	 * rule: the probe is gone again then (__register_kprobe()), and not valid. One
+	 * that is there is enabled already, and this does nothing.
+	 */
+	if (!err && enable_kretprobe(&probe->rp)) {
+		unregister_kretprobe(&probe->rp);
+		err = -ENOMEM;
+	}
 	if (err) {
 		kfree(probe);
 		return ERR_PTR(err);
 	}
 
 	return probe;
+}
+
+/* As in the "missed" of kprobe_profile (trace_kprobe_missed()). */
+unsigned long pidns_guard_retprobe_missed(const struct pidns_guard_retprobe *probe)
+{
+	return READ_ONCE(probe->rp.kp.nmissed) + READ_ONCE(probe->rp.nmissed);
 }
 
 /*
@@ -320,60 +364,27 @@ void pidns_guard_ignore_sigchld(void)
 	disallow_signal(SIGCHLD);
 }
 
-/* How many descriptors are looked at: a task may have a million, and a lock is held. */
-#define FUSE_FDS 4096
-
 /*
- * The device number of the FUSE file system that @task has a file of open, which
- * is its name in /sys/fs/fuse/connections; 0 if there is none, or more than one.
- * No file is taken, for who drops the last reference to one may have to wait for
- * it.
+ * The number of the system call that @task is in; negative if it is in none, or
+ * nothing is known of it.
+ *
+ * A task that dies gives up its stack, which may go without a grace period: by way
+ * of the cache, should another task fail to get it charged to its cgroup
+ * (alloc_thread_stack_node()). try_get_task_stack() would keep it, but modules do
+ * not have put_task_stack(). So it is read as something that may not be there. Should
+ * it be another task's by now, the number is that one's.
  */
-unsigned int pidns_guard_fuse_connection(struct task_struct *task)
+int pidns_guard_syscall(struct task_struct *task)
 {
-	unsigned int fd, dev = 0;
-	struct files_struct *files;
-	struct fdtable *fdt;
-	struct super_block *sb;
-	struct inode *inode;
-	struct file *file;
+	struct pt_regs regs;
 
-	/* exit_files() takes the files away under this lock. */
-	task_lock(task);
-	files = task->files;
-	if (files) {
-		rcu_read_lock();
-		fdt = files_fdtable(files);
-		for (fd = 0; fd < min(fdt->max_fds, FUSE_FDS); fd++) {
-			file = rcu_dereference(fdt->fd[fd]);
-			/*
-			 * Files are SLAB_TYPESAFE_BY_RCU: it may have been closed
-			 * since, and be another one. That has no inode while it
-			 * is being opened (init_file(), do_dentry_open()). An
-			 * inode it has stays until RCU is released
-			 * (destroy_inode()), and so does its super block
-			 * (destroy_super_rcu()). i_sb does not change.
-			 */
-			inode = file ? READ_ONCE(file->f_inode) : NULL;
-			sb = inode ? inode->i_sb : NULL;
-			/*
-			 * The name is in the text of its module, which waits
-			 * for RCU before it goes (free_module()).
-			 */
-			if (!sb || sb->s_magic != FUSE_SUPER_MAGIC || sb->s_dev == dev ||
-			    !strcmp(sb->s_type->name, "virtiofs"))
-				continue;
-			if (dev) {
-				dev = 0;
-				break;
-			}
-			dev = sb->s_dev;
-		}
-		rcu_read_unlock();
-	}
-	task_unlock(task);
+	/* Threads of io_uring and vhost have registers that their maker had. */
+	if (READ_ONCE(task->flags) & (PF_KTHREAD | PF_USER_WORKER))
+		return -1;
+	if (copy_from_kernel_nofault(&regs, task_pt_regs(task), sizeof(regs)))
+		return -1;
 
-	return dev;
+	return arch_syscall(task, &regs);
 }
 
 /*

@@ -31,6 +31,8 @@ void pidns_guard_ftrace_set_instruction_pointer(struct ftrace_regs *fregs,
 
 int pidns_guard_find_function(const char *function, unsigned long *address);
 
+bool pidns_guard_ftrace_is_off(unsigned long address);
+
 bool pidns_guard_fork_flags(unsigned long *flags);
 
 void pidns_guard_tracepoint_synchronize_unregister(void);
@@ -38,6 +40,7 @@ void pidns_guard_tracepoint_synchronize_unregister(void);
 struct pidns_guard_retprobe *
 pidns_guard_retprobe_register(const char *function, int maxactive,
 			      void (*returned)(void));
+unsigned long pidns_guard_retprobe_missed(const struct pidns_guard_retprobe *probe);
 void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
 
 bool pidns_guard_debugfs_has(const char *name);
@@ -51,7 +54,7 @@ void pidns_guard_preempt_enable(void);
 
 void pidns_guard_ignore_sigchld(void);
 
-unsigned int pidns_guard_fuse_connection(struct task_struct *task);
+int pidns_guard_syscall(struct task_struct *task);
 int pidns_guard_freezer_path(struct task_struct *task, char *path, size_t size);
 
 #endif /* _PIDNS_GUARD_HELPERS_H */

@@ -368,7 +368,7 @@ impl Reason {
                 cpu: thread.cpu_time(),
                 pages,
                 function: thread.stack().functions().next(),
-                syscall: thread.syscall(),
+                syscall: thread.syscall(rcu),
             });
         }
 

@@ -3,7 +3,7 @@
 //! A view of single threads: what they are at, and who has a hold on them.
 //!
 //! It reads fields of `struct task_struct` under RCU, racing with the thread itself: what is seen
-//! was so a moment ago. But for [`Thread::fuse_connection()`] nothing here takes a lock.
+//! was so a moment ago. Nothing here takes a lock other than RCU.
 //!
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
@@ -38,12 +38,12 @@ use crate::{
 // Depending on the configuration, structures that the pointers lead to are empty in C.
 #[allow(improper_ctypes)]
 extern "C" {
-    fn pidns_guard_fuse_connection(task: *mut bindings::task_struct) -> u32;
     fn pidns_guard_freezer_path(
         task: *mut bindings::task_struct,
         path: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn pidns_guard_syscall(task: *mut bindings::task_struct) -> c_int;
 }
 
 /// A thread, seen under RCU, before it runs, or by itself.
@@ -191,28 +191,63 @@ impl<'a> Thread<'a> {
     /// Who traces it.
     pub(crate) fn tracer(self, rcu: &'a rcu::Guard) -> Option<Self> {
         // It is 0 for one who is not traced.
-        (read_once!(self.0, ptrace) != 0).then(|| Self::relative(read_once!(self.0, parent), rcu))
+        if read_once!(self.0, ptrace) == 0 {
+            return None;
+        }
+
+        let tracer = read_once!(self.0, parent);
+        // SAFETY: It is the task's `parent`, and RCU is held for `'a`.
+        Some(unsafe { Self::relative(tracer, rcu) })
     }
 
     /// Whose child it is.
     pub(crate) fn parent(self, rcu: &'a rcu::Guard) -> Self {
-        Self::relative(read_once!(self.0, real_parent), rcu)
+        let parent = read_once!(self.0, real_parent);
+
+        // SAFETY: It is the task's `real_parent`, and RCU is held for `'a`.
+        unsafe { Self::relative(parent, rcu) }
     }
 
-    /// What `parent` or `real_parent` leads to.
-    fn relative(task: *mut bindings::task_struct, _rcu: &'a rcu::Guard) -> Self {
-        // SAFETY: All tasks have both. RCU is held for `'a`, and before a task is released,
-        // `forget_original_parent()` and `__ptrace_unlink()` put another one in its place with all
-        // of its children and tracees, but for those who have been released before it: with RCU
-        // held since before that, it is not freed either.
+    /// The task that `parent` or `real_parent` leads to.
+    ///
+    /// # Safety
+    ///
+    /// `task` must have been read from one of these two fields of a `Thread<'a>`, with RCU held for
+    /// `'a`.
+    unsafe fn relative(task: *mut bindings::task_struct, _rcu: &'a rcu::Guard) -> Self {
+        // SAFETY: All tasks have both. Before a task is released, `forget_original_parent()` and
+        // `__ptrace_unlink()` (by `exit_ptrace()`) put another one in its place, under
+        // `tasklist_lock`, in all of its children and tracees that have not been released. What is
+        // read here is therefore freed a grace period after it was replaced
+        // (`put_task_struct_rcu_user()`). A child that was released first keeps the pointer; but by
+        // this function's contract RCU is held since before the child was released, and so since
+        // before its parent was.
         unsafe { Self::from_raw(task) }
     }
 
+    /// The CPU time it has used, in nanoseconds (`se.sum_exec_runtime`).
+    ///
+    /// Exact for a thread that is not on a CPU. For one that is, the scheduler adds to it at each
+    /// tick, and whenever it looks at its queue: one tick (10 ms at `HZ=100`) is missing at most,
+    /// or up to a second on a CPU without ticks (`CONFIG_NO_HZ_FULL`, `sched_tick_remote()`).
     pub(crate) fn cpu_time(self) -> u64 {
         read_once!(self.0, se.sum_exec_runtime)
     }
-    pub(crate) fn syscall(self) -> Option<c_int> {
-        None
+
+    /// The number of the system call that it is in, as the thread's own architecture counts them.
+    ///
+    /// `None` if it is in none (a fault, an interrupt), for kernel threads and the like, for 32-bit
+    /// programs, which have other numbers, and once it has no stack any more.
+    ///
+    /// For a thread that does not return to user space any more, and so for each that exits, it is
+    /// the call from which it does not return. A thread that sleeps is in that call too. Of one that
+    /// runs it says nothing: it may be in user space, and the number is that of an earlier call; or
+    /// be about to enter the kernel, and the number is not written yet.
+    pub(crate) fn syscall(self, _rcu: &rcu::Guard) -> Option<c_int> {
+        // SAFETY: The task is there. The function copes with a stack that is being freed.
+        let number = unsafe { pidns_guard_syscall(self.0.as_ptr()) };
+
+        (number >= 0).then_some(number)
     }
 
     /// The process that it is a thread of; `None` if that has been reaped.
@@ -243,16 +278,6 @@ impl<'a> Thread<'a> {
             )
         } as usize;
         stack
-    }
-
-    /// The number in `/sys/fs/fuse/connections` of a FUSE file system that it has a file of open.
-    ///
-    /// Takes the task's `alloc_lock`, a spin lock.
-    pub(crate) fn fuse_connection(self) -> Option<u32> {
-        // SAFETY: The task is there, and with it its `alloc_lock`.
-        let connection = unsafe { pidns_guard_fuse_connection(self.0.as_ptr()) };
-
-        (connection != 0).then_some(connection)
     }
 
     /// Its cgroup in the hierarchy of the freezer, which is one of cgroup v1.
@@ -376,6 +401,17 @@ mod tests {
         let function = bindings::schedule as *const () as c_ulong;
 
         assert_eq!(Symbol::at(function).as_bytes(), b"schedule");
+    }
+
+    #[test]
+    fn kernel_threads_are_in_no_call() {
+        // Tests run in a kernel thread.
+        let current = current!();
+        let thread = Thread::of(current);
+        let rcu = rcu::read_lock();
+
+        assert_eq!(thread.syscall(&rcu), None);
+        assert!(thread.cpu_time() > 0);
     }
 
     #[test]

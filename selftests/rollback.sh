@@ -129,6 +129,17 @@ odd() {
 	rmmod odd_kernel && works && return "$ok"
 }
 
+# A probe that could not be armed is not taken for one that is there, although Linux 7.3
+# says that it is.
+not_armed() {
+	[ -e "$MODULES/odd_kernel.ko" ] || return "$KSFT_SKIP"
+	# (Some compilers have no such function left.)
+	insmod "$MODULES/odd_kernel.ko" odd=arm_kprobe || return "$KSFT_SKIP"
+	refused 'not armed' 'Cannot allocate memory' 'out of memory' "$KO" && nothing_left
+	local ok=$?
+	rmmod odd_kernel && works && return "$ok"
+}
+
 bad_parameter() {
 	refused parameter 'Invalid parameters' \
 		"$1: wants 1, y or on, or else 0, n or off" "$KO" "$1" && nothing_left
@@ -207,6 +218,10 @@ open_file() {
 	nothing_left && return "$ok"
 }
 
+# Said of all who may have the function: its line there says who has.
+REDIRECTED="alloc_pid() is redirected by a livepatch, a kprobe with a post_handler or another \
+pidns_guard, see its line in $TRACEFS/enabled_functions"
+
 transition() { while [ "$(cat "$LIVEPATCH/transition" 2>/dev/null)" = 1 ]; do sleep 0.1; done; }
 
 livepatch_on() { insmod "$MODULES/livepatch_alloc_pid.ko" && transition; }
@@ -220,8 +235,7 @@ livepatch_off() {
 livepatch_first() {
 	[ -e "$MODULES/livepatch_alloc_pid.ko" ] || return "$KSFT_SKIP"
 	livepatch_on || return 1
-	refused livepatch 'Device or resource busy' "alloc_pid() is redirected by a livepatch or \
-another pidns_guard, see its line in $TRACEFS/enabled_functions" "$KO" && nothing_left
+	refused livepatch 'Device or resource busy' "$REDIRECTED" "$KO" && nothing_left
 	local ok=$?
 	# That line does say who.
 	grep -q '^alloc_pid .*klp_ftrace_handler' "$TRACEFS/enabled_functions" || {
@@ -257,12 +271,72 @@ livepatch_second() {
 	rmmod pidns_guard && nothing_left && livepatch_on && livepatch_off && return "$ok"
 }
 
+# A kprobe with a post_handler has the function to itself, as a livepatch has.
+kprobe_first() {
+	[ -e "$MODULES/kprobe_alloc_pid.ko" ] || return "$KSFT_SKIP"
+	insmod "$MODULES/kprobe_alloc_pid.ko" || return 1
+	refused kprobe 'Device or resource busy' "$REDIRECTED" "$KO" && nothing_left
+	local ok=$?
+	grep -q '^alloc_pid .* I .*kprobe_ftrace_handler' "$TRACEFS/enabled_functions" || {
+		ktap_print_msg "$(grep ^alloc_pid "$TRACEFS/enabled_functions")"
+		ok=1
+	}
+	rmmod kprobe_alloc_pid && works && return "$ok"
+}
+
+# The other way round the kprobe is not armed, and the module stays as it was.
+kprobe_second() {
+	local said before after ok=0
+	[ -e "$MODULES/kprobe_alloc_pid.ko" ] || return "$KSFT_SKIP"
+	insmod "$KO" || return 1
+	working || ok=1
+	before=$(callbacks)
+	if said=$(insmod "$MODULES/kprobe_alloc_pid.ko" 2>&1); then
+		# Linux 7.3 drops the error on the way (__register_kprobe()).
+		! grep alloc_pid /sys/kernel/debug/kprobes/list || ok=1
+	else
+		[[ $said == *': Device or resource busy' ]] || { ktap_print_msg "$said"; ok=1; }
+	fi
+	after=$(callbacks)
+	[ "$before" = "$after" ] || { ktap_print_msg "before: $before, after: $after"; ok=1; }
+	working 2 || ok=1
+	! [ -e /sys/module/kprobe_alloc_pid ] || rmmod kprobe_alloc_pid || ok=1
+	rmmod pidns_guard && nothing_left && return "$ok"
+}
+
+FTRACE_ENABLED=/proc/sys/kernel/ftrace_enabled
+
+# While the module is loaded nobody switches its hooks off. (From Linux 7.3 on nobody
+# can in any case.)
+ftrace_stays_on() {
+	local ok=0
+	insmod "$KO" || return 1
+	if echo 0 2>/dev/null >"$FTRACE_ENABLED"; then
+		ktap_print_msg "ftrace_enabled=0 succeeded"
+		echo 1 >"$FTRACE_ENABLED"
+		ok=1
+	fi
+	[ "$(<"$FTRACE_ENABLED")" = 1 ] || { ktap_print_msg "ftrace_enabled is not 1"; ok=1; }
+	working || ok=1
+	rmmod pidns_guard && nothing_left && return "$ok"
+}
+
+# If they are off before, it does not load; once they are on, it does.
+ftrace_off() {
+	echo 0 2>/dev/null >"$FTRACE_ENABLED" || return "$KSFT_SKIP"
+	refused ftrace_off 'Device or resource busy' \
+		'ftrace is off, turn it on with sysctl kernel.ftrace_enabled=1' "$KO"
+	local ok=$?
+	echo 1 >"$FTRACE_ENABLED"
+	nothing_left && works && return "$ok"
+}
+
 ktap_print_header
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
 # In the order in which the module sets them up.
-ktap_set_plan 28
+ktap_set_plan 33
 check rollback.works_before works
 check rollback.no_return_probe lacking zap_pid_ns_processes 'it() to probe'
 check rollback.no_free_tracepoint lacking sched_process_free 'tracepoint it'
@@ -289,6 +363,7 @@ check rollback.odd_kill odd kill_pid 'SIGKILL to reach a process, but it did not
 check rollback.odd_walk odd find_ge_pid 'a walk through all PIDs to meet a process, but it did not'
 check rollback.odd_numbers odd __task_pid_nr_ns \
 	'a process to have its number in each of its pid namespaces, but the kernel says otherwise'
+check rollback.not_armed not_armed
 check rollback.no_symbol foreign symbol 'Unknown symbol in module' \
 	'Unknown symbol register_kretprxyz (err -2)' 's/register_kretprobe/register_kretprxyz/g'
 check rollback.other_kernel foreign version 'Invalid module format' \
@@ -299,6 +374,10 @@ check rollback.without_debugfs without_debugfs
 check rollback.open_file open_file
 check rollback.livepatch_first livepatch_first
 check rollback.livepatch_second livepatch_second
+check rollback.kprobe_first kprobe_first
+check rollback.kprobe_second kprobe_second
+check rollback.ftrace_stays_on ftrace_stays_on
+check rollback.ftrace_off ftrace_off
 check rollback.works_after works
 
 [ -z "${restore:-}" ] || insmod "$KO"

@@ -7,7 +7,10 @@
 use kernel::{
     bindings,
     prelude::*,
-    sync::static_lock_class,
+    sync::{
+        static_lock_class,
+        Arc, //
+    },
     time::{
         msecs_to_jiffies,
         Msecs, //
@@ -25,29 +28,72 @@ pub(crate) trait OnAlarm: Send + Sync {
 
 /// An alarm that can be set for as long as the value lives.
 ///
+/// The work is not in here: while an alarm is dropped, with exclusive access to it, the function
+/// may still be running, and shares what it looks at.
+///
 /// # Invariants
 ///
-/// `work` is initialised, with [`Self::ring()`] for its function.
-#[pin_data(PinnedDrop)]
+/// No other [`Arc`] leads to the work.
 pub(crate) struct Alarm<T: OnAlarm> {
+    shared: Arc<Work<T>>,
+}
+
+/// The work and its handler. Nobody has exclusive access to it before it is dropped.
+///
+/// # Invariants
+///
+/// `work` is initialised, with [`Self::ring()`] for its function, and it is not queued when the
+/// value is dropped, nor is the function running.
+#[pin_data]
+struct Work<T: OnAlarm> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
     handler: T,
 }
 
-// SAFETY: Delayed work may be queued and cancelled by any task.
-unsafe impl<T: OnAlarm> Send for Alarm<T> {}
+// SAFETY: Delayed work may be queued and cancelled by any task, and so may the handler be used.
+unsafe impl<T: OnAlarm> Send for Work<T> {}
 // SAFETY: As above.
-unsafe impl<T: OnAlarm> Sync for Alarm<T> {}
+unsafe impl<T: OnAlarm> Sync for Work<T> {}
 
 impl<T: OnAlarm> Alarm<T> {
-    /// Makes an alarm, which is not set.
-    pub(crate) fn new(handler: T) -> impl PinInit<Self> {
+    /// Makes an alarm, which is not set. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(handler: T) -> impl Init<Self, Error> {
+        // INVARIANT: It has been made just now.
+        try_init!(Self {
+            shared: Arc::pin_init(Work::new(handler), GFP_KERNEL)?,
+        }? Error)
+    }
+
+    /// Sets the alarm, unless it is set. May be called from any context but NMI.
+    pub(crate) fn set(&self, after: Msecs) {
+        self.shared.queue(after);
+    }
+}
+
+impl<T: OnAlarm> Drop for Alarm<T> {
+    fn drop(&mut self) {
+        // SAFETY: By the invariant of `Work`. It waits until the function has returned, and nobody
+        // can queue it again, the function itself included (`clear_pending_if_disabled()`); a work
+        // is not touched any more once its function has returned (`process_one_work()`).
+        //
+        // The work itself is dropped after that, as by the type's invariant this is the last
+        // reference to it.
+        unsafe { bindings::disable_delayed_work_sync(self.shared.work.get()) };
+    }
+}
+
+impl<T: OnAlarm> Work<T> {
+    fn new(handler: T) -> impl PinInit<Self> {
         pin_init!(Self {
-            // INVARIANT: As said there.
+            // INVARIANT: As said there. Nobody queues it but by its `Alarm`, whose drop ends that.
             work <- Opaque::ffi_init(|work: *mut bindings::delayed_work| {
-                // SAFETY: The place is valid, and stays where it is until `drop()`. The timer is
-                // that of delayed work, and irqsafe as it wants to be. No more than that does
+                // SAFETY: The place is valid, and stays where it is until it is dropped. The timer
+                // is that of delayed work, and irqsafe as it wants to be. No more than that does
                 // `INIT_DELAYED_WORK()`: all else `__queue_delayed_work()` sets itself.
                 unsafe {
                     bindings::init_work_with_key(
@@ -70,8 +116,7 @@ impl<T: OnAlarm> Alarm<T> {
         })
     }
 
-    /// Sets the alarm, unless it is set. May be called from any context but NMI.
-    pub(crate) fn set(&self, after: Msecs) {
+    fn queue(&self, after: Msecs) {
         // SAFETY: By the type's invariant; the queue is one of the kernel's own.
         unsafe {
             bindings::queue_delayed_work_on(
@@ -87,25 +132,16 @@ impl<T: OnAlarm> Alarm<T> {
     ///
     /// To be called as the function of [`Self::work`] only.
     unsafe extern "C" fn ring(work: *mut bindings::work_struct) {
-        // SAFETY: By this function's contract, which makes it the `work` of an `Alarm` that has
-        // not been dropped: `drop()` waits for this to return.
+        // SAFETY: By this function's contract, which makes it the `work` of a `Work` that has not
+        // been dropped, and to which nobody has exclusive access: `Alarm::drop()` waits for this to
+        // return, and only then does the `Work` go.
         let this = unsafe {
             let work = kernel::container_of!(work, bindings::delayed_work, work);
             &*kernel::container_of!(work.cast::<Opaque<bindings::delayed_work>>(), Self, work)
         };
 
         if let Some(after) = this.handler.on_alarm() {
-            this.set(after);
+            this.queue(after);
         }
-    }
-}
-
-#[pinned_drop]
-impl<T: OnAlarm> PinnedDrop for Alarm<T> {
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type's invariant. It waits until the function has returned, and nobody
-        // can queue it again, the function itself included (`clear_pending_if_disabled()`); a work
-        // is not touched any more once its function has returned (`process_one_work()`).
-        unsafe { bindings::disable_delayed_work_sync(self.work.get()) };
     }
 }

@@ -25,6 +25,7 @@ extern "C" {
     fn pidns_guard_ftrace_get_argument(fregs: *mut bindings::ftrace_regs, n: c_uint) -> c_ulong;
     fn pidns_guard_ftrace_set_instruction_pointer(fregs: *mut bindings::ftrace_regs, ip: c_ulong);
     fn pidns_guard_find_function(function: *const c_char, address: *mut c_ulong) -> c_int;
+    fn pidns_guard_ftrace_is_off(address: c_ulong) -> bool;
 }
 
 /// A function of the kernel, and the function that takes its place in some calls.
@@ -86,9 +87,10 @@ impl<R: Redirect, S: Redirect> RedirectHooks<R, S> {
     ///
     /// # Errors
     ///
-    /// `EOPNOTSUPP` if the kernel has no such function that could be hooked, `EBUSY` if somebody
-    /// else redirects it (a livepatch), `ENODEV` if ftrace is off, otherwise what
-    /// `register_ftrace_function()` says.
+    /// `EOPNOTSUPP` if the kernel has no such function that could be hooked, `EBUSY` if another
+    /// `ftrace_ops` with `FTRACE_OPS_FL_IPMODIFY` is on it (a livepatch, a kprobe with a
+    /// `post_handler`) or if `kernel.ftrace_enabled` is 0, `ENODEV` if ftrace has shut itself down,
+    /// otherwise what `register_ftrace_function()` returns.
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // The first that is made here is the last that is dropped again, should one fail.
@@ -160,10 +162,13 @@ impl Ops {
             ops <- Opaque::try_ffi_init(|ops: *mut bindings::ftrace_ops| {
                 let initial = bindings::ftrace_ops {
                     func: Some(entered::<R>),
-                    // Only one at a time may send calls elsewhere. Not `FTRACE_OPS_FL_RECURSION`,
-                    // which costs each call as much again: no callback here comes to the one
-                    // function it is called for.
-                    flags: bindings::FTRACE_OPS_FL_IPMODIFY as c_ulong,
+                    // Only one at a time may send calls elsewhere. While it is registered,
+                    // `kernel.ftrace_enabled` cannot be set to 0, which up to Linux 7.2 would
+                    // switch the hook off without a word. Not `FTRACE_OPS_FL_RECURSION`, which
+                    // costs each call as much again: no callback here comes to the one function
+                    // it is called for.
+                    flags: (bindings::FTRACE_OPS_FL_IPMODIFY | bindings::FTRACE_OPS_FL_PERMANENT)
+                        as c_ulong,
                     ..pin_init::zeroed()
                 };
 
@@ -211,7 +216,7 @@ impl Ops {
             .inspect_err(|err| {
                 // SAFETY: Not registered, so nobody uses the filter, or does any more.
                 unsafe { bindings::ftrace_free_filter(ops) };
-                explain(function, *err);
+                explain(function, address, *err);
             })
     }
 }
@@ -233,17 +238,23 @@ impl PinnedDrop for Ops {
     }
 }
 
-/// Says in one line why there is no hook, unless it is for lack of memory.
-fn explain(function: &CStr, err: Error) {
+/// Logs in one line why there is no hook, unless it is for lack of memory.
+fn explain(function: &CStr, address: c_ulong, err: Error) {
     if err == ENOMEM {
         return;
     }
     if err == EBUSY {
-        pr_err!(
-            "{}() is redirected by a livepatch or another pidns_guard, see its line in \
-             /sys/kernel/tracing/enabled_functions: not loaded\n",
-            function
-        );
+        // SAFETY: Only `register_ftrace_function()` fails with that: the address is that of a
+        // function which ftrace knows.
+        if unsafe { pidns_guard_ftrace_is_off(address) } {
+            pr_err!("ftrace is off, turn it on with sysctl kernel.ftrace_enabled=1: not loaded\n");
+        } else {
+            pr_err!(
+                "{}() is redirected by a livepatch, a kprobe with a post_handler or another \
+                 pidns_guard, see its line in /sys/kernel/tracing/enabled_functions: not loaded\n",
+                function
+            );
+        }
     } else if err == compat::eopnotsupp() {
         pr_err!("this kernel has no {}() to hook: not loaded\n", function);
     } else if err == ENODEV {

@@ -27,6 +27,7 @@ extern "C" {
         maxactive: c_int,
         returned: extern "C" fn(),
     ) -> *mut Opaque<()>;
+    fn pidns_guard_retprobe_missed(probe: *mut Opaque<()>) -> c_ulong;
     fn pidns_guard_retprobe_unregister(probe: *mut Opaque<()>);
 }
 
@@ -54,7 +55,7 @@ pub(crate) struct ReturnProbe<H: OnReturn> {
 
 // SAFETY: A probe may be unregistered by any task.
 unsafe impl<H: OnReturn> Send for ReturnProbe<H> {}
-// SAFETY: Nothing can be done with a shared reference to a `ReturnProbe`.
+// SAFETY: With a shared reference to a `ReturnProbe` numbers are read, which any task may do.
 unsafe impl<H: OnReturn> Sync for ReturnProbe<H> {}
 
 impl<H: OnReturn> ReturnProbe<H> {
@@ -85,6 +86,18 @@ impl<H: OnReturn> ReturnProbe<H> {
             probe,
             _handler: PhantomData,
         })
+    }
+
+    /// How many calls of the function have been missed since the probe was registered, and so were
+    /// or will not be seen to return: [`MAX_ACTIVE`](OnReturn::MAX_ACTIVE) tasks were inside, or the
+    /// call came in the middle of another kprobe's handler.
+    ///
+    /// May be called from any context. Calls that are missed on two CPUs at the same time may count
+    /// as one, as in `/sys/kernel/tracing/kprobe_profile`.
+    #[allow(dead_code, reason = "for the counters")]
+    pub(crate) fn missed(&self) -> usize {
+        // SAFETY: By the type's invariant it is registered. The numbers are read once each.
+        unsafe { pidns_guard_retprobe_missed(self.probe.as_ptr()) as usize }
     }
 }
 

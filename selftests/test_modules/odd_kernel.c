@@ -11,6 +11,7 @@
  *	kill_pid	does nothing, and says that it has
  *	find_ge_pid	finds nobody
  *	__task_pid_nr_ns	finds no number
+ *	arm_kprobe	has no memory, for any insmod
  */
 
 #include <linux/kprobes.h>
@@ -111,12 +112,14 @@ static __naked void return_at_once(void)
 #endif
 }
 
-/* One of those who calls it gets 0, which is also NULL. */
+/* One of those who calls it gets 0, which is also NULL, or ENOMEM. */
 static int skip(struct kprobe *kp, struct pt_regs *regs)
 {
-	if (!is_tried(current))
+	bool arms = !strcmp(odd, "arm_kprobe");
+
+	if (arms ? strcmp(current->comm, "insmod") : !is_tried(current))
 		return 0;
-	regs_set_return_value(regs, 0);
+	regs_set_return_value(regs, arms ? -ENOMEM : 0);
 	instruction_pointer_set(regs, (unsigned long)return_at_once);
 	return 1;
 }
