@@ -11,6 +11,8 @@ use kernel::{
     }, //
 };
 
+use crate::teardown;
+
 /// The module's one set of counters.
 pub(crate) static COUNTERS: Counters = Counters {
     namespaces_torn_down: Counter::new(),
@@ -75,7 +77,8 @@ impl Counters {
         )?;
         writeln!(f, "processes_killed {}", self.processes_killed.get())?;
         writeln!(f, "forks_refused {}", self.forks_refused.get())?;
-        writeln!(f, "stragglers_killed {}", self.stragglers_killed.get())
+        writeln!(f, "stragglers_killed {}", self.stragglers_killed.get())?;
+        writeln!(f, "teardown_ends_missed {}", teardown::missed())
     }
 }
 

@@ -5,7 +5,8 @@
 
 use kernel::{
     prelude::*,
-    str::CStr, //
+    str::CStr,
+    sync::Arc, //
 };
 
 use crate::{
@@ -22,12 +23,25 @@ use crate::{
         }, //
     },
     pidns::Pidns,
-    process::ProcessId, //
+    process::ProcessId,
+    published::{
+        Publication,
+        Published, //
+    }, //
 };
+
+/// The probe, for those who want to know how much it has missed.
+static RETURNS: Published<ReturnProbe<ZapPidNsProcesses>> = Published::new();
+
+/// How many inits have entered `zap_pid_ns_processes()` and will not be seen to return, or were not:
+/// [`MAX_ACTIVE`](OnReturn::MAX_ACTIVE) others were inside.
+pub(crate) fn missed() -> usize {
+    RETURNS.with(ReturnProbe::missed).unwrap_or(0)
+}
 
 /// Notes the ends of teardowns for as long as the value lives.
 pub(crate) struct Teardowns {
-    _returns: ReturnProbe<ZapPidNsProcesses>,
+    _returns: Publication<ReturnProbe<ZapPidNsProcesses>>,
     _frees: Probe<SchedProcessFree<Frees>>,
 }
 
@@ -39,7 +53,7 @@ impl Teardowns {
     /// Those of [`ReturnProbe::register`] and of [`Probe::register`].
     pub(crate) fn new() -> Result<Self> {
         Ok(Self {
-            _returns: ReturnProbe::register()?,
+            _returns: RETURNS.publish(Arc::new(ReturnProbe::register()?, GFP_KERNEL)?),
             _frees: Probe::register()?,
         })
     }

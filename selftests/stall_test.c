@@ -1148,17 +1148,19 @@ static int build_parent_in_d(struct box *b)
 {
 	struct parent p = { .b = b };
 	int fd = -1, zombie;
+	pid_t parent;
 
 	p.mnt = fuse_outside(b);
 	if (p.mnt < 0 || start(b, NULL, -1))
 		return -1;
 	p.nsfd = b->nsfd;
-	me->other = fork_into(b->out, 0, &fd);
-	if (!me->other)
+	parent = fork_into(b->out, 0, &fd);
+	if (!parent)
 		is_bad_parent(&p);
 	/* The zombie, and the server that has got the read. */
-	if (me->other < 0 || box_collect(b, 2))
+	if (parent < 0 || box_collect(b, 2))
 		return -1;
+	me->other = parent;
 	close(fd);
 	close(p.mnt);
 	zombie = strcmp(b->m[0].what, "zombie") ? 1 : 0;

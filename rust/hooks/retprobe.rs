@@ -94,7 +94,6 @@ impl<H: OnReturn> ReturnProbe<H> {
     ///
     /// May be called from any context. Calls that are missed on two CPUs at the same time may count
     /// as one, as in `/sys/kernel/tracing/kprobe_profile`.
-    #[allow(dead_code, reason = "for the counters")]
     pub(crate) fn missed(&self) -> usize {
         // SAFETY: By the type's invariant it is registered. The numbers are read once each.
         unsafe { pidns_guard_retprobe_missed(self.probe.as_ptr()) as usize }
