@@ -21,6 +21,7 @@
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/preempt.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
@@ -358,10 +359,31 @@ void pidns_guard_preempt_enable(void)
 		preempt_enable();
 }
 
-/* The handler SIG_IGN is not the address of a function, as Rust would have it. */
+/*
+ * Lets the caller's process, whose threads have all come to do_exit(), ignore
+ * SIGCHLD, unless it shares its handlers with another process.
+ *
+ * Each thread has taken one of sighand->count before it is one of nr_threads
+ * (copy_sighand(), copy_process()), and gives it back after it is none any more
+ * (__exit_signal()), which is under siglock: so without another process the two are
+ * equal, or the count is too high for a moment, and nothing is done. It cannot come
+ * to be shared any more, as that takes a thread that forks.
+ *
+ * zap_pid_ns_processes() does not ask, and sets SIG_IGN for the other process, too:
+ * that is as without this module, and it is left to that.
+ */
 void pidns_guard_ignore_sigchld(void)
 {
-	disallow_signal(SIGCHLD);
+	struct sighand_struct *sighand = current->sighand;
+	bool shared;
+
+	spin_lock_irq(&sighand->siglock);
+	shared = refcount_read(&sighand->count) > current->signal->nr_threads;
+	spin_unlock_irq(&sighand->siglock);
+
+	/* SIG_IGN is not the address of a function, as Rust would have it. */
+	if (!shared)
+		disallow_signal(SIGCHLD);
 }
 
 /*
