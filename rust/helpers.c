@@ -9,6 +9,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/capability.h>
 #include <linux/cgroup.h>
 #include <linux/dcache.h>
 #include <linux/debugfs.h>
@@ -312,13 +313,24 @@ static int pidns_guard_file_open(struct inode *inode, struct file *file)
 	return single_open(file, debugfs_get_aux(file), inode->i_private);
 }
 
-static const struct file_operations pidns_guard_file_ops = {
-	.owner = THIS_MODULE,
-	.open = pidns_guard_file_open,
-	.read = seq_read,
-	.llseek = seq_lseek,
-	.release = single_release,
-};
+/* Whoever has it open then may read it: what counts is who has opened it. */
+static int pidns_guard_admin_file_open(struct inode *inode, struct file *file)
+{
+	return capable(CAP_SYS_ADMIN) ? pidns_guard_file_open(inode, file) : -EPERM;
+}
+
+#define FILE_OPS(__open)				\
+{							\
+	.owner = THIS_MODULE,				\
+	.open = __open,					\
+	.read = seq_read,				\
+	.llseek = seq_lseek,				\
+	.release = single_release,			\
+}
+
+static const struct file_operations pidns_guard_file_ops = FILE_OPS(pidns_guard_file_open);
+static const struct file_operations pidns_guard_admin_file_ops =
+	FILE_OPS(pidns_guard_admin_file_open);
 
 bool pidns_guard_debugfs_has(const char *name)
 {
@@ -336,10 +348,11 @@ struct dentry *pidns_guard_debugfs_dir(const char *name)
 	return debugfs_create_dir(name, NULL);
 }
 
-void pidns_guard_debugfs_file(const char *name, struct dentry *dir,
+void pidns_guard_debugfs_file(const char *name, struct dentry *dir, bool admin_only,
 			      int (*show)(struct seq_file *seq, void *v), void *data)
 {
-	debugfs_create_file_aux(name, 0400, dir, data, show, &pidns_guard_file_ops);
+	debugfs_create_file_aux(name, 0400, dir, data, show,
+				admin_only ? &pidns_guard_admin_file_ops : &pidns_guard_file_ops);
 }
 
 void pidns_guard_debugfs_remove(struct dentry *dir)
