@@ -424,7 +424,11 @@ int pidns_guard_syscall(struct task_struct *task)
 
 /*
  * The cgroup of @task in the hierarchy of the freezer, which is one of cgroup
- * v1. Called under RCU.
+ * v1. Called under RCU, until whose release all that this leads to stays: the css_set
+ * (put_css_set_locked()), the css and then its cgroup (css_release_work_fn(), by
+ * queue_rcu_work()), also that of a hierarchy that is unmounted
+ * (cgroup_free_root()), and the kernfs node, its name and those above
+ * (kernfs_put()).
  */
 int pidns_guard_freezer_path(struct task_struct *task, char *path, size_t size)
 {
