@@ -2,9 +2,9 @@
 
 //! What the module knows, in `/sys/kernel/debug/pidns_guard`.
 //!
-//! `counters` holds numbers and may be read by anybody who gets there. `teardowns`, for people, and
-//! `teardowns.json`, for programs, tell of processes in all namespaces, so that they want
-//! `CAP_SYS_ADMIN`: they are empty to others.
+//! All of them are root's, with mode 0400. `counters` holds numbers. `teardowns`, for people, and
+//! `teardowns.json`, for programs, tell of processes in all namespaces: to open them takes
+//! `CAP_SYS_ADMIN` in the initial user namespace as well.
 
 use kernel::{
     fmt,
@@ -30,7 +30,6 @@ use crate::{
         Ledger,
         Record, //
     },
-    pidns::Pidns,
     text::{
         json,
         Line,
@@ -70,6 +69,7 @@ struct Numbers;
 
 impl OnRead<Ledger> for Numbers {
     const NAME: &'static CStr = c"counters";
+    const ADMIN_ONLY: bool = false;
 
     fn show(_: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         COUNTERS.write_lines(f)
@@ -80,9 +80,10 @@ struct ForPeople;
 
 impl OnRead<Ledger> for ForPeople {
     const NAME: &'static CStr = c"teardowns";
+    const ADMIN_ONLY: bool = true;
 
     fn show(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to_administrators(|| for_people(ledger, f))
+        for_people(ledger, f)
     }
 }
 
@@ -90,18 +91,10 @@ struct ForPrograms;
 
 impl OnRead<Ledger> for ForPrograms {
     const NAME: &'static CStr = c"teardowns.json";
+    const ADMIN_ONLY: bool = true;
 
     fn show(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to_administrators(|| for_programs(ledger, f))
-    }
-}
-
-/// Shows something to those who may see processes of all namespaces, and nothing to others.
-fn to_administrators(show: impl FnOnce() -> fmt::Result) -> fmt::Result {
-    if Pidns::root().lets_caller_administrate() {
-        show()
-    } else {
-        Ok(())
+        for_programs(ledger, f)
     }
 }
 

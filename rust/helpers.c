@@ -9,6 +9,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/capability.h>
 #include <linux/cgroup.h>
 #include <linux/dcache.h>
 #include <linux/debugfs.h>
@@ -21,6 +22,7 @@
 #include <linux/pid.h>
 #include <linux/pid_namespace.h>
 #include <linux/preempt.h>
+#include <linux/sched/signal.h>
 #include <linux/sched/task.h>
 #include <linux/sched/task_stack.h>
 #include <linux/seq_file.h>
@@ -311,13 +313,24 @@ static int pidns_guard_file_open(struct inode *inode, struct file *file)
 	return single_open(file, debugfs_get_aux(file), inode->i_private);
 }
 
-static const struct file_operations pidns_guard_file_ops = {
-	.owner = THIS_MODULE,
-	.open = pidns_guard_file_open,
-	.read = seq_read,
-	.llseek = seq_lseek,
-	.release = single_release,
-};
+/* Whoever has it open then may read it: what counts is who has opened it. */
+static int pidns_guard_admin_file_open(struct inode *inode, struct file *file)
+{
+	return capable(CAP_SYS_ADMIN) ? pidns_guard_file_open(inode, file) : -EPERM;
+}
+
+#define FILE_OPS(__open)				\
+{							\
+	.owner = THIS_MODULE,				\
+	.open = __open,					\
+	.read = seq_read,				\
+	.llseek = seq_lseek,				\
+	.release = single_release,			\
+}
+
+static const struct file_operations pidns_guard_file_ops = FILE_OPS(pidns_guard_file_open);
+static const struct file_operations pidns_guard_admin_file_ops =
+	FILE_OPS(pidns_guard_admin_file_open);
 
 bool pidns_guard_debugfs_has(const char *name)
 {
@@ -335,10 +348,11 @@ struct dentry *pidns_guard_debugfs_dir(const char *name)
 	return debugfs_create_dir(name, NULL);
 }
 
-void pidns_guard_debugfs_file(const char *name, struct dentry *dir,
+void pidns_guard_debugfs_file(const char *name, struct dentry *dir, bool admin_only,
 			      int (*show)(struct seq_file *seq, void *v), void *data)
 {
-	debugfs_create_file_aux(name, 0400, dir, data, show, &pidns_guard_file_ops);
+	debugfs_create_file_aux(name, 0400, dir, data, show,
+				admin_only ? &pidns_guard_admin_file_ops : &pidns_guard_file_ops);
 }
 
 void pidns_guard_debugfs_remove(struct dentry *dir)
@@ -358,10 +372,31 @@ void pidns_guard_preempt_enable(void)
 		preempt_enable();
 }
 
-/* The handler SIG_IGN is not the address of a function, as Rust would have it. */
+/*
+ * Lets the caller's process, whose threads have all come to do_exit(), ignore
+ * SIGCHLD, unless it shares its handlers with another process.
+ *
+ * Each thread has taken one of sighand->count before it is one of nr_threads
+ * (copy_sighand(), copy_process()), and gives it back after it is none any more
+ * (__exit_signal()), which is under siglock: so without another process the two are
+ * equal, or the count is too high for a moment, and nothing is done. It cannot come
+ * to be shared any more, as that takes a thread that forks.
+ *
+ * zap_pid_ns_processes() does not ask, and sets SIG_IGN for the other process, too:
+ * that is as without this module, and it is left to that.
+ */
 void pidns_guard_ignore_sigchld(void)
 {
-	disallow_signal(SIGCHLD);
+	struct sighand_struct *sighand = current->sighand;
+	bool shared;
+
+	spin_lock_irq(&sighand->siglock);
+	shared = refcount_read(&sighand->count) > current->signal->nr_threads;
+	spin_unlock_irq(&sighand->siglock);
+
+	/* SIG_IGN is not the address of a function, as Rust would have it. */
+	if (!shared)
+		disallow_signal(SIGCHLD);
 }
 
 /*
@@ -389,7 +424,11 @@ int pidns_guard_syscall(struct task_struct *task)
 
 /*
  * The cgroup of @task in the hierarchy of the freezer, which is one of cgroup
- * v1. Called under RCU.
+ * v1. Called under RCU, until whose release all that this leads to stays: the css_set
+ * (put_css_set_locked()), the css and then its cgroup (css_release_work_fn(), by
+ * queue_rcu_work()), also that of a hierarchy that is unmounted
+ * (cgroup_free_root()), and the kernfs node, its name and those above
+ * (kernfs_put()).
  */
 int pidns_guard_freezer_path(struct task_struct *task, char *path, size_t size)
 {

@@ -45,7 +45,7 @@ void pidns_guard_retprobe_unregister(struct pidns_guard_retprobe *probe);
 
 bool pidns_guard_debugfs_has(const char *name);
 struct dentry *pidns_guard_debugfs_dir(const char *name);
-void pidns_guard_debugfs_file(const char *name, struct dentry *dir,
+void pidns_guard_debugfs_file(const char *name, struct dentry *dir, bool admin_only,
 			      int (*show)(struct seq_file *seq, void *v), void *data);
 void pidns_guard_debugfs_remove(struct dentry *dir);
 

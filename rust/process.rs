@@ -34,7 +34,7 @@ use crate::{
 };
 
 unsafe extern "C" {
-    // It changes what the caller itself does at a signal, under its `siglock`.
+    // It changes what the caller's process does at a signal, under its `siglock`.
     safe fn pidns_guard_ignore_sigchld();
 }
 
@@ -208,8 +208,11 @@ impl<'a> Process<'a> {
     }
 }
 
-/// Lets the children of the caller, who is about to exit, go without a word to it: none of them
-/// becomes a zombie any more.
+/// Makes the caller's process, whose last thread is in `do_exit()`, ignore SIGCHLD, so that none of
+/// its children becomes a zombie any more.
+///
+/// Does nothing if another process has the same handlers (`CLONE_SIGHAND`), which would ignore
+/// SIGCHLD as well. The children are then reaped one by one.
 ///
 /// Takes the caller's `siglock`. May be called from process context.
 pub(crate) fn ignore_children(_caller: &CurrentTask) {

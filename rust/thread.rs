@@ -284,8 +284,8 @@ impl<'a> Thread<'a> {
     pub(crate) fn freezer_path(self, _rcu: &rcu::Guard) -> Path {
         let mut path = Path([0; Path::LEN]);
 
-        // SAFETY: The task is there, RCU is held, and the path is that long. What does not fit is
-        // left out.
+        // SAFETY: The task is there, RCU is held, under which the function says that its cgroup
+        // stays, and the path is that long. What does not fit is left out.
         unsafe { pidns_guard_freezer_path(self.0.as_ptr(), path.0.as_mut_ptr().cast(), Path::LEN) };
         path
     }

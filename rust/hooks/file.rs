@@ -30,6 +30,7 @@ extern "C" {
     fn pidns_guard_debugfs_file(
         name: *const c_char,
         dir: *mut bindings::dentry,
+        admin_only: bool,
         show: unsafe extern "C" fn(*mut bindings::seq_file, *mut c_void) -> c_int,
         data: *mut c_void,
     );
@@ -40,6 +41,12 @@ extern "C" {
 pub(crate) trait OnRead<T> {
     /// The name of the file.
     const NAME: &'static CStr;
+
+    /// Whether `open()` fails with `EPERM` if the caller does not have `CAP_SYS_ADMIN` in the initial
+    /// user namespace. The mode of the file, 0400 for root, counts besides.
+    ///
+    /// The opener's credentials decide. A descriptor can be read by whoever it is passed to.
+    const ADMIN_ONLY: bool;
 
     /// Called in the context of the one who reads. May sleep, but who drops the [`Dir`] waits.
     fn show(of: &T, f: &mut fmt::Formatter<'_>) -> fmt::Result;
@@ -83,6 +90,7 @@ impl<T: Send + Sync> Dir<T> {
             pidns_guard_debugfs_file(
                 F::NAME.as_char_ptr(),
                 self.dir,
+                F::ADMIN_ONLY,
                 show::<T, F>,
                 Arc::as_ptr(&self.of).cast_mut().cast(),
             )
