@@ -68,9 +68,13 @@ static int fork_by(int nsfd, int times, pid_t *pid)
 	return waitpid(*pid, &status, 0) == *pid ? status : -1;
 }
 
+/* What the line advises a caller that has come by setns(), or by unshare(). */
+#define ENTERED	"it has entered a namespace that is dead: enter another one, or setns() back"
+#define UNSHARED	"use \"unshare --fork\", or setns() back"
+
 /* The line of a caller that could not fork into @nsfd, below @dead or in it. */
 static bool is_told(struct kmsg *k, pid_t caller, int nsfd, int level, const char *below,
-		    pid_t init, const char *how)
+		    pid_t init, const char *how, const char *advice)
 {
 	char want[KMSG_LINE], line[KMSG_LINE];
 
@@ -80,8 +84,7 @@ static bool is_told(struct kmsg *k, pid_t caller, int nsfd, int level, const cha
 	if (!kmsg_wait(k, want, line))
 		return false;
 	snprintf(want, sizeof(want),
-		 ": its init e_init (pid %d) %s; use \"unshare --fork\", or setns() back",
-		 init, how);
+		 ": its init e_init (pid %d) %s; %s", init, how, advice);
 	if (strstr(line, want))
 		return true;
 	fprintf(stderr, "# said: %s\n# expected: %s\n", line, want);
@@ -98,7 +101,7 @@ TEST_F_TIMEOUT(explain, exited, TEST_SECONDS)
 	order(b, 'x');
 	ASSERT_EQ(0, box_wait_init(b));
 	ASSERT_EQ(0, fork_by(b->nsfd, 1, &caller));
-	EXPECT_TRUE(is_told(&self->k, caller, b->nsfd, 1, "", b->init, "exited with 3"));
+	EXPECT_TRUE(is_told(&self->k, caller, b->nsfd, 1, "", b->init, "exited with 3", ENTERED));
 }
 
 /* The same of one that was killed, and has not been reaped. */
@@ -110,7 +113,36 @@ TEST_F_TIMEOUT(explain, killed, TEST_SECONDS)
 	ASSERT_EQ(0, start(b));
 	ASSERT_EQ(0, box_zombie_init(b));
 	ASSERT_EQ(0, fork_by(b->nsfd, 1, &caller));
-	EXPECT_TRUE(is_told(&self->k, caller, b->nsfd, 1, "", b->init, "was killed by SIGKILL"));
+	EXPECT_TRUE(is_told(&self->k, caller, b->nsfd, 1, "", b->init, "was killed by SIGKILL",
+			    ENTERED));
+}
+
+/*
+ * The classic, "unshare --pid" without "--fork": the first child of the caller was the
+ * init, and the caller is told what it should have done.
+ */
+TEST_F_TIMEOUT(explain, unshared, TEST_SECONDS)
+{
+	char want[KMSG_LINE], line[KMSG_LINE];
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid) {
+		if (unshare(CLONE_NEWPID))
+			_exit(NOT_TRIED);
+		pid = fork();
+		if (!pid)
+			_exit(3);
+		if (waitpid(pid, NULL, 0) != pid)
+			_exit(NOT_TRIED);
+		_exit(outcome(fork()) == ENOMEM ? 0 : 1);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_EQ(0, status);
+	snprintf(want, sizeof(want), "fork refused: explain_test (pid %d) ", pid);
+	ASSERT_TRUE(kmsg_wait(&self->k, want, line));
+	EXPECT_NE(NULL, strstr(line, " exited with 3; " UNSHARED));
 }
 
 static void init_with_unborn(struct box *b, void *arg __maybe_unused)
@@ -141,7 +173,8 @@ TEST_F_TIMEOUT(explain, below_dead, TEST_SECONDS)
 	ASSERT_EQ(0, box_kill_init(b));
 	ASSERT_EQ(0, fork_by(nsfd, 1, &caller));
 	snprintf(below, sizeof(below), " below %u (level 1)", ns_number(b->nsfd));
-	EXPECT_TRUE(is_told(&self->k, caller, nsfd, 2, below, b->init, "was killed by SIGKILL"));
+	EXPECT_TRUE(is_told(&self->k, caller, nsfd, 2, below, b->init, "was killed by SIGKILL",
+			    ENTERED));
 	close(nsfd);
 }
 
@@ -256,14 +289,14 @@ TEST_F_TIMEOUT(explain, full_ledger_enforces, TEST_SECONDS)
 	ASSERT_EQ(0, waitid(P_PID, holder, &si, WEXITED | WNOWAIT));
 	ASSERT_EQ(0, start(b));
 	ASSERT_GT(box_inject(b, "member", NULL), 0);
-	EXPECT_EQ(0, box_kill_init(b));
+	EXPECT_EQ(0, box_zombie_init(b));
 	EXPECT_EQ(0, box_left(b));
 	EXPECT_EQ(0, fork_by(b->nsfd, 1, &caller));
 	ASSERT_TRUE(kmsg_wait(&self->k, "fork refused: ", line));
-	EXPECT_NE(NULL, strstr(line, ", or its ledger had no room; "));
+	EXPECT_NE(NULL, strstr(line, ", dead for a time that is not known; setns() to a living one"));
 	text = guard_file("teardowns");
 	ASSERT_NE(NULL, text);
-	EXPECT_NE(NULL, strstr(text, "\n1 more had no room here"));
+	EXPECT_NE(NULL, strstr(text, "\n1 more that are not over have no room here"));
 	free(text);
 	ASSERT_EQ(holder, waitpid(holder, NULL, 0));
 }

@@ -959,7 +959,21 @@ static int build_dying_core(struct box *b)
 }
 
 /* A loop in the kernel that no signal ends, of a module of the tests'. */
-#define SPIN	"/sys/kernel/debug/pidns_test_spin"
+#define SPIN_DIR	"/sys/kernel/debug/pidns_test_spin"
+#define SPIN		SPIN_DIR "/write"
+
+/* Waits until a task has come to the loop: from there on no signal ends it. */
+static int settle_in_loop(void)
+{
+	long long end = now_ms() + patience_ms;
+	char tasks[32];
+
+	do {
+		if (read_file(SPIN_DIR "/tasks", tasks, sizeof(tasks)) <= 0 || now_ms() > end)
+			return -1;
+	} while (!atoi(tasks));
+	return 0;
+}
 
 static void init_spins(struct box *b, void *arg)
 {
@@ -987,7 +1001,7 @@ static void spins(struct box *b)
 
 static int build_dying_spin(struct box *b)
 {
-	if (box_spawn(b, 0, init_spins, "s") || box_collect(b, 1) || settle(b->init, 'R'))
+	if (box_spawn(b, 0, init_spins, "s") || box_collect(b, 1) || settle_in_loop())
 		return -1;
 	is_dying("was told to die by SIGKILL", SIGKILL);
 	tell(b, b->init, 1, 'R', "running");
@@ -996,7 +1010,7 @@ static int build_dying_spin(struct box *b)
 
 static int build_spin(struct box *b)
 {
-	if (start(b, spins, -1) || settle(b->m[0].pid, 'R'))
+	if (start(b, spins, -1) || settle_in_loop())
 		return -1;
 	tell(b, b->m[0].pid, 2, 'R', "running");
 	return kill_init(b);
@@ -1147,8 +1161,8 @@ static void __noreturn is_bad_parent(struct parent *p)
 static int build_parent_in_d(struct box *b)
 {
 	struct parent p = { .b = b };
-	int fd = -1, zombie;
 	pid_t parent;
+	int fd = -1;
 
 	p.mnt = fuse_outside(b);
 	if (p.mnt < 0 || start(b, NULL, -1))
@@ -1163,12 +1177,11 @@ static int build_parent_in_d(struct box *b)
 	me->other = parent;
 	close(fd);
 	close(p.mnt);
-	zombie = strcmp(b->m[0].what, "zombie") ? 1 : 0;
 	/* No signal wakes one that has been killed, and whose request the server has got. */
-	if (!readable(b->m[zombie].fd, patience_ms) || kill(me->other, SIGKILL) ||
+	if (!readable(b->m[0].fd, patience_ms) || kill(me->other, SIGKILL) ||
 	    settle_in_fuse(me->other))
 		return -1;
-	return blame_in_d(tell(b, b->m[zombie].pid, 2, 'Z', "unreaped"),
+	return blame_in_d(tell(b, b->m[0].pid, 2, 'Z', "unreaped"),
 			  "zombie, not reaped by its parent", me->other) || kill_init(b) ? -1 : 0;
 }
 
@@ -1176,6 +1189,8 @@ static int end_parent_in_d(struct box *b)
 {
 	if (me->other <= 0)
 		return -1;
+	/* Then the zombie is ours: we are the subreaper of its parent. */
+	b->m[0].ours = true;
 	order(b, 'a');
 	return waitpid(me->other, NULL, 0) == me->other ? 0 : -1;
 }
