@@ -105,6 +105,7 @@ bit freed[THREADS];			/* its task_struct */
 
 /* What is known to nobody but here: the truth, to hold the rest against. */
 byte ns_of[SLOTS];
+bit walked[LEVELS + 1];			/* the ledger: a walk has begun */
 bit died[LEVELS + 1];			/* the death has been executed */
 bit seen[LEVELS + 1];			/* by the reaper */
 bit owed[SLOTS];			/* see UNLOAD */
@@ -294,12 +295,31 @@ inline walk(n) {
 	}
 }
 
-/* rust/reaper.rs: kill_members() */
+/*
+ * rust/reaper.rs: kill_members(). A walk through a namespace above that has begun sees
+ * them too, and who comes later is met by the straggler hook. That it has begun is
+ * noted with a full barrier (rust/ledger/entry.rs: mark()).
+ */
 inline kill_members(n, me) {
-	look(n - 1, me);			/* is_below_dead() */
+	is_dead = 0;
+	level = n - 1;
+	do
+	:: level < 1 -> break
+	:: else ->
+		if
+#ifdef SKIP_BELOW_DEAD
+		:: dead(level) -> is_dead = 1
+#else
+		:: dead(level) && (walked[level] || !adding[level]) -> is_dead = 1
+#endif
+		:: else
+		fi;
+		level--
+	od;
 #ifdef SKIP_ABOVE_DEAD
 	if :: n < LEVELS && live[LEVELS] == 0 -> is_dead = 1 :: else fi;
 #endif
+	walked[n] = 1;				/* event::walk() */
 	if
 	:: is_dead				/* all of them are members there */
 	:: else -> walk(n)
@@ -494,6 +514,11 @@ end_alive:	init_killed[n]
 	:: else
 	fi;
 
+#ifdef STUCK
+	/* acct_collect(), audit_free(): the outermost never comes to the hook. */
+	if :: n == 1 -> goto out :: else fi;
+#endif
+
 	/* include/linux/tracepoint.h: trace_sched_process_exit() */
 	in_srcu[FORKS + n] = 1;
 	if
@@ -619,6 +644,11 @@ inline synchronize_rcu_tasks() {
 
 /* rust/adoption.rs: kill_doomed() */
 inline adopt() {
+	s = 1;
+	do
+	:: s > LEVELS -> break
+	:: else -> walked[s] = walked[s] || dead(s); s++
+	od;
 	s = 0;
 	do
 	:: s == SLOTS + LEVELS + 1 -> break
@@ -729,7 +759,11 @@ proctype Judge()
 		s = 0;
 		do
 		:: s < SLOTS ->
-#if defined(UNLOAD) && !defined(STOCK)
+#ifdef STUCK
+			/* Its own members wait for kill_late(). */
+			survivor = survivor || (attached[s] && !killed[s] &&
+				ns_of[s] >= 2 && seen[2]);
+#elif defined(UNLOAD) && !defined(STOCK)
 			survivor = survivor || (owed[s] && attached[s] && !killed[s] &&
 				((ns_of[s] >= 1 && seen[1])
 #if LEVELS > 1
@@ -742,7 +776,7 @@ proctype Judge()
 			s++
 		:: s == SLOTS -> break
 		od;
-#if LEVELS > 1 && (!defined(UNLOAD) || defined(STOCK))
+#if LEVELS > 1 && !defined(STUCK) && (!defined(UNLOAD) || defined(STOCK))
 		s = 2;
 		do
 		:: s <= LEVELS ->
