@@ -145,9 +145,11 @@ impl<'a> Pidns<'a> {
 
         let parent = read_once!(self.racy(), parent);
         // SAFETY: All but the root have one, set by `create_pid_namespace()`, and it does not
-        // change. A namespace holds a reference to it until it is destroyed itself, and both are
-        // freed by `call_rcu()`, the parent last (`destroy_pid_namespace_work()`): whatever keeps
-        // this one for `'a`, a reference or RCU, keeps that one too.
+        // change. A namespace holds a reference to its parent and drops it in
+        // `destroy_pid_namespace_work()`, when its own last reference is gone. Both are freed by
+        // `call_rcu()` after their last reference: if a reference keeps this one for `'a`, that
+        // keeps the parent; and if RCU does, the grace period of the parent, which began later,
+        // does not end before RCU is released either.
         Some(Self::new(unsafe { Racy::new(parent) }))
     }
 
