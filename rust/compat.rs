@@ -4,7 +4,7 @@
 //!
 //! Linux 7.2 has barriers of other names than 7.3, fewer errors, and no `synchronize_rcu()`: both
 //! have what these are made of, which is asked for here. What is hooked is the same in C, or the
-//! module does not build (`rust/helpers.c`). When 7.2 is left behind this file goes.
+//! module does not build (`rust/shim/helpers.c`). When 7.2 is left behind this file goes.
 //!
 //! C headers: [`include/asm-generic/barrier.h`](srctree/include/asm-generic/barrier.h) and
 //! [`include/linux/rcupdate.h`](srctree/include/linux/rcupdate.h)

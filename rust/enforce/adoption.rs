@@ -11,17 +11,19 @@ use kernel::prelude::*;
 
 use crate::{
     compat,
-    counters::COUNTERS,
-    event,
-    ledger::{
-        self,
-        Seen, //
+    enforce::reaper,
+    explain::{
+        counters::COUNTERS,
+        event,
+        ledger::{
+            self,
+            Seen, //
+        }, //
     },
-    pidns::{
+    view::pidns::{
         Held,
         Pidns, //
-    },
-    reaper, //
+    }, //
 };
 
 /// How many namespaces are finished by one look that the ledger has no room for.

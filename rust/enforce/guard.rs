@@ -15,7 +15,7 @@ use kernel::{
 };
 
 use crate::{
-    event,
+    explain::event,
     hooks::{
         alloc_pid::{
             AllocPid,
@@ -24,8 +24,8 @@ use crate::{
         dup_mmap::DupMmap,
         ftrace::RedirectHooks, //
     },
-    pidns::Pidns,
-    trial, //
+    trial,
+    view::pidns::Pidns, //
 };
 
 /// Refuses PIDs for as long as the value lives.

@@ -13,7 +13,7 @@ use kernel::{
 
 use crate::{
     compat,
-    event,
+    explain::event,
     hooks::tracepoint::{
         OnExit,
         OnWait,
@@ -22,15 +22,17 @@ use crate::{
         SchedProcessWait, //
     },
     params,
-    pidns::{
-        Death,
-        Pidns, //
-    },
-    process::{
-        self,
-        Process, //
-    },
-    trial, //
+    trial,
+    view::{
+        pidns::{
+            Death,
+            Pidns, //
+        },
+        process::{
+            self,
+            Process, //
+        }, //
+    }, //
 };
 
 /// Notes the deaths of inits, and kills what they leave behind, for as long as the value lives.
@@ -63,7 +65,7 @@ impl OnExit for Exits {
     /// The last thread of an init is gone: kill all others.
     ///
     /// `atomic_dec_and_test(&signal->live)` in `do_exit()` is a full barrier between the death and
-    /// the walk. [`straggler`](crate::straggler) has the other one, between the attachment of a
+    /// the walk. [`straggler`](crate::enforce::straggler) has the other one, between the attachment of a
     /// child and its look at the death: a child is seen by the walk, or sees the death, or both.
     fn on_exit(task: &CurrentTask) {
         if !trial::is_over() {
@@ -122,7 +124,7 @@ pub(crate) fn kill_late(ns: Pidns<'_>) {
 ///
 /// If a walk through a namespace above has begun there is nothing to do: all of them are members
 /// there too. Those who were attached before that walk began are killed by it, and those who were
-/// attached later, the namespace above being dead, by [`straggler`](crate::straggler).
+/// attached later, the namespace above being dead, by [`straggler`](crate::enforce::straggler).
 fn kill_members(ns: Pidns<'_>) {
     let mut killed = 0;
     let is_left_to_other = ns

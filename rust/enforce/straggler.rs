@@ -3,20 +3,20 @@
 //! I3, no straggler: a child that passed the guard just before the death does not live.
 //!
 //! A fork may be past `alloc_pid()` when init dies, and be attached to its PIDs only after the
-//! [`reaper`](crate::reaper) has passed by. It is met here, before it runs its first instruction.
+//! [`reaper`](crate::enforce::reaper) has passed by. It is met here, before it runs its first instruction.
 
 use kernel::prelude::*;
 
 use crate::{
     compat,
-    event,
+    explain::event,
     hooks::tracepoint::{
         OnFork,
         Probe,
         SchedProcessFork, //
     },
-    process::Process,
-    trial, //
+    trial,
+    view::process::Process, //
 };
 
 /// Kills stragglers for as long as the value lives.

@@ -11,7 +11,7 @@ use kernel::{
     }, //
 };
 
-use crate::teardown;
+use crate::explain::teardown;
 
 /// The module's one set of counters.
 pub(crate) static COUNTERS: Counters = Counters {

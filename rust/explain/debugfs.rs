@@ -15,25 +15,27 @@ use kernel::{
 };
 
 use crate::{
-    adoption,
-    counters::COUNTERS,
-    holder::{
-        Holder,
-        Holders,
-        Reason, //
+    enforce::adoption,
+    explain::{
+        counters::COUNTERS,
+        holder::{
+            Holder,
+            Holders,
+            Reason, //
+        },
+        ledger::{
+            Ledger,
+            Record, //
+        },
+        text::{
+            json,
+            Line,
+            Span, //
+        }, //
     },
     hooks::file::{
         Dir,
         OnRead, //
-    },
-    ledger::{
-        Ledger,
-        Record, //
-    },
-    text::{
-        json,
-        Line,
-        Span, //
     }, //
 };
 

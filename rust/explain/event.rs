@@ -6,21 +6,25 @@
 use kernel::sync::rcu;
 
 use crate::{
-    counters::COUNTERS,
-    ledger::{
-        self,
-        Init,
-        Seen,
-        Teardown, //
+    explain::{
+        counters::COUNTERS,
+        ledger::{
+            self,
+            Init,
+            Seen,
+            Teardown, //
+        },
+        refusal,
+        stall, //
     },
-    pidns::Pidns,
-    process::{
-        Process,
-        ProcessId, //
-    },
-    refusal,
-    stall,
-    trace, //
+    hooks::trace,
+    view::{
+        pidns::Pidns,
+        process::{
+            Process,
+            ProcessId, //
+        }, //
+    }, //
 };
 
 /// The last thread of `init` has died. Called by that thread.
@@ -120,10 +124,7 @@ pub(crate) fn freed(process: ProcessId) {
 }
 
 /// Does something with the ledger's entry of a dead namespace, if it has one. `f` must not sleep.
-pub(crate) fn with_teardown<R>(
-    ns: Pidns<'_>,
-    f: impl FnOnce(Teardown<'_>) -> R,
-) -> Option<R> {
+pub(crate) fn with_teardown<R>(ns: Pidns<'_>, f: impl FnOnce(Teardown<'_>) -> R) -> Option<R> {
     ledger::with(|ledger| {
         let rcu = rcu::read_lock();
         // An inode number may have been that of another namespace, which has an entry yet. So as

@@ -15,21 +15,25 @@ use kernel::{
 };
 
 use crate::{
-    ledger::Record,
-    pidns::{
-        Held,
-        PidRef,
-        Pidns, //
+    explain::{
+        ledger::Record,
+        text::{
+            Comm,
+            Span, //
+        }, //
     },
-    process::Process,
-    text::{
-        Comm,
-        Span, //
-    },
-    thread::{
-        Path,
-        Symbol,
-        Thread, //
+    view::{
+        pidns::{
+            Held,
+            PidRef,
+            Pidns, //
+        },
+        process::Process,
+        thread::{
+            Path,
+            Symbol,
+            Thread, //
+        }, //
     }, //
 };
 
@@ -192,11 +196,7 @@ impl Holder {
     }
 
     /// One that is elsewhere, but uses a PID for the number of its process group.
-    fn outside<'rcu>(
-        member: Process<'rcu>,
-        group: PidRef<'rcu>,
-        rcu: &'rcu rcu::Guard,
-    ) -> Self {
+    fn outside<'rcu>(member: Process<'rcu>, group: PidRef<'rcu>, rcu: &'rcu rcu::Guard) -> Self {
         let (ns, leader) = (group.pidns(), member.leader());
 
         Self {
@@ -338,7 +338,9 @@ impl Reason {
         let parent = leader.parent(rcu);
 
         match leader.tracer(rcu) {
-            Some(tracer) if tracer.tgid() != parent.tgid() => Self::Traced(Culprit::new(tracer, rcu)),
+            Some(tracer) if tracer.tgid() != parent.tgid() => {
+                Self::Traced(Culprit::new(tracer, rcu))
+            }
             _ => Self::Unreaped(Culprit::new(parent, rcu)),
         }
     }

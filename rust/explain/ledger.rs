@@ -27,19 +27,21 @@ use kernel::{
 };
 
 use crate::{
-    params,
-    pidns::Pidns,
-    process::{
-        Process,
-        ProcessId, //
-    },
-    published::{
-        Publication,
-        Published, //
-    },
-    text::{
+    explain::text::{
         Comm,
         Ending, //
+    },
+    params,
+    view::{
+        pidns::Pidns,
+        process::{
+            Process,
+            ProcessId, //
+        },
+        published::{
+            Publication,
+            Published, //
+        }, //
     }, //
 };
 

@@ -10,7 +10,7 @@ use kernel::{
     }, //
 };
 
-use crate::ledger::now;
+use crate::explain::ledger::now;
 
 /// Lets `burst` pass at once, and then one each `interval` nanoseconds.
 pub(crate) struct Limit {

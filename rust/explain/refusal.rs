@@ -12,18 +12,22 @@ use kernel::{
 };
 
 use crate::{
-    event,
-    ledger::{
-        Init,
-        Record, //
+    explain::{
+        event,
+        ledger::{
+            Init,
+            Record, //
+        },
+        limit::Limit,
+        text::{
+            Line,
+            Span, //
+        }, //
     },
-    limit::Limit,
-    pidns::Pidns,
-    text::{
-        Line,
-        Span, //
-    },
-    thread::Thread, //
+    view::{
+        pidns::Pidns,
+        thread::Thread, //
+    }, //
 };
 
 /// The lines about all namespaces together: ten at once, and then one a second.

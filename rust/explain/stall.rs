@@ -24,32 +24,36 @@ use kernel::{
 };
 
 use crate::{
-    adoption,
-    holder::{
-        Holders,
-        Reason, //
+    enforce::adoption,
+    explain::{
+        holder::{
+            Holders,
+            Reason, //
+        },
+        ledger::{
+            now,
+            Ledger,
+            Record,
+            Teardown, //
+        },
+        limit::Limit,
+        text::{
+            Count,
+            Line,
+            Span, //
+        }, //
     },
-    hooks::alarm::{
-        Alarm,
-        OnAlarm, //
+    hooks::{
+        alarm::{
+            Alarm,
+            OnAlarm, //
+        },
+        trace, //
     },
-    ledger::{
-        now,
-        Ledger,
-        Record,
-        Teardown, //
-    },
-    limit::Limit,
-    published::{
+    view::published::{
         Publication,
         Published, //
-    },
-    text::{
-        Count,
-        Line,
-        Span, //
-    },
-    trace, //
+    }, //
 };
 
 const SECOND: i64 = 1_000_000_000;
@@ -162,8 +166,10 @@ impl Watch {
 
         adoption::look_again();
         let took = now() - began;
-        self.next_look
-            .store(began + self.look_every.max(took.saturating_mul(1000)), Relaxed);
+        self.next_look.store(
+            began + self.look_every.max(took.saturating_mul(1000)),
+            Relaxed,
+        );
     }
 
     /// Reports one that is stuck. One that is busy is left alone.

@@ -10,7 +10,7 @@ use kernel::{
 };
 
 use crate::{
-    event,
+    explain::event,
     hooks::{
         retprobe::{
             OnReturn,
@@ -22,11 +22,13 @@ use crate::{
             SchedProcessFree, //
         }, //
     },
-    pidns::Pidns,
-    process::ProcessId,
-    published::{
-        Publication,
-        Published, //
+    view::{
+        pidns::Pidns,
+        process::ProcessId,
+        published::{
+            Publication,
+            Published, //
+        }, //
     }, //
 };
 

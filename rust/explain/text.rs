@@ -343,7 +343,10 @@ mod tests {
             shown(ending(9).pending()).as_bytes(),
             b"was told to die by SIGKILL"
         );
-        assert_eq!(shown(ending(1 << 8).pending()).as_bytes(), b"has called exit(1)");
+        assert_eq!(
+            shown(ending(1 << 8).pending()).as_bytes(),
+            b"has called exit(1)"
+        );
     }
 
     #[test]

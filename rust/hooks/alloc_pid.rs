@@ -17,7 +17,7 @@ use super::ftrace::{
     Arguments,
     Redirect, //
 };
-use crate::{
+use crate::view::{
     pidns::Pidns,
     racy::Racy, //
 };
@@ -46,7 +46,7 @@ unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
     fn wanted(arguments: Arguments<'_, Self>) -> bool {
         let ns = arguments.get(0) as *mut bindings::pid_namespace;
 
-        // SAFETY: The first argument of `alloc_pid()`, of the type that `rust/helpers.c` asserts, is
+        // SAFETY: The first argument of `alloc_pid()`, of the type that `rust/shim/helpers.c` asserts, is
         // the namespace that `copy_process()` found in the new task's `nsproxy`, which holds a
         // reference to it.
         H::is_refused(Pidns::new(unsafe { Racy::new(ns) }))

@@ -26,7 +26,7 @@ use super::{
         Redirect, //
     }, //
 };
-use crate::{
+use crate::view::{
     pidns::Pidns,
     racy::Racy, //
 };

@@ -4,7 +4,7 @@
 //!
 //! One that is off is a jump that is not taken.
 //!
-//! C header: `rust/trace.h`
+//! C header: `rust/shim/trace.h`
 
 use core::marker::PhantomData;
 use kernel::{
@@ -14,15 +14,19 @@ use kernel::{
 };
 
 use crate::{
-    holder::Holder,
-    ledger::{
-        Init,
-        Record,
-        Teardown, //
+    explain::{
+        holder::Holder,
+        ledger::{
+            Init,
+            Record,
+            Teardown, //
+        },
+        text::Comm, //
     },
-    pidns::Pidns,
-    process::Process,
-    text::Comm, //
+    view::{
+        pidns::Pidns,
+        process::Process, //
+    }, //
 };
 
 /// A string that C code reads up to its end, which is a 0.

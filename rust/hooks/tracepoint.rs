@@ -21,15 +21,17 @@ use kernel::{
 
 use crate::{
     compat,
-    process::{
-        Process,
-        ProcessId, //
-    },
-    racy::{
-        read_once,
-        Racy, //
-    },
-    thread::Thread, //
+    view::{
+        process::{
+            Process,
+            ProcessId, //
+        },
+        racy::{
+            read_once,
+            Racy, //
+        },
+        thread::Thread, //
+    }, //
 };
 
 unsafe extern "C" {

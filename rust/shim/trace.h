@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The trace events of the module, fired from rust/trace.rs.
+ * The trace events of the module, fired from rust/hooks/trace.rs.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM pidns_guard

@@ -2,7 +2,7 @@
 
 //! A view of PID namespaces, and of the PIDs in them.
 //!
-//! With [`process`](crate::process) and [`thread`](crate::thread) this is the other edge, beside
+//! With [`process`](crate::view::process) and [`thread`](crate::view::thread) this is the other edge, beside
 //! [`hooks`](crate::hooks): it reads fields of `struct pid_namespace` and `struct pid` that the
 //! `kernel` crate has no accessors for. Nothing here takes a lock other than RCU, and nothing
 //! allocates.
@@ -27,13 +27,15 @@ use kernel::{
 
 use crate::{
     params,
-    preemption,
-    process::Process,
-    racy::{
-        read_once,
-        Racy, //
-    },
-    thread::Thread, //
+    view::{
+        preemption,
+        process::Process,
+        racy::{
+            read_once,
+            Racy, //
+        },
+        thread::Thread, //
+    }, //
 };
 
 /// The PID of the child reaper in its own namespace (`is_child_reaper()`).

@@ -19,12 +19,12 @@ use kernel::{
     }, //
 };
 
-use crate::{
+use crate::view::{
     pidns::{
         Held,
         PidRef,
-        Pidns,
-        CHILD_REAPER, //
+        Pidns, //
+        CHILD_REAPER,
     },
     racy::{
         read_once,

@@ -48,7 +48,7 @@ impl<T> Racy<'_, T> {
 /// Reads a field of a [`Racy`] structure once: a number, or a pointer that may lead anywhere.
 macro_rules! read_once {
     ($structure:expr, $($field:ident).+) => {{
-        let structure: $crate::racy::Racy<'_, _> = $structure;
+        let structure: $crate::view::racy::Racy<'_, _> = $structure;
 
         // SAFETY: By the invariant of `Racy` the structure is there, and so is its field, aligned
         // as C has it: none of them is packed. Whoever writes to it writes a whole number or

@@ -20,18 +20,20 @@ use kernel::{
 };
 
 use crate::{
-    pidns::{
-        PidRef,
-        Pidns, //
-    },
-    process::Process,
-    racy::{
-        read_once,
-        Racy, //
-    },
-    text::{
+    explain::text::{
         self,
         Comm, //
+    },
+    view::{
+        pidns::{
+            PidRef,
+            Pidns, //
+        },
+        process::Process,
+        racy::{
+            read_once,
+            Racy, //
+        }, //
     }, //
 };
 

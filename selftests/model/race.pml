@@ -79,10 +79,10 @@ bit adding[LEVELS + 1];			/* PIDNS_ADDING in pid_allocated */
 bit adding_b[LEVELS + 1];
 bit born[LEVELS + 1];			/* child_reaper is not null */
 bit hook[4], hook_b[4];			/* tracepoint->funcs, ftrace_ops_list: it is there, and acts */
-#define ON_EXIT		0		/* rust/reaper.rs: Exits */
-#define ON_FORK		1		/* rust/straggler.rs: Forks */
-#define ON_ALLOC	2		/* rust/guard.rs: Requests */
-#define ON_WAIT		3		/* rust/reaper.rs: Waits */
+#define ON_EXIT		0		/* rust/enforce/reaper.rs: Exits */
+#define ON_FORK		1		/* rust/enforce/straggler.rs: Forks */
+#define ON_ALLOC	2		/* rust/enforce/guard.rs: Requests */
+#define ON_WAIT		3		/* rust/enforce/reaper.rs: Waits */
 
 /* Under a lock of their own (siglock, rq->lock), so never in a buffer. */
 bit killed[SLOTS];			/* SIGKILL is pending */
@@ -190,7 +190,7 @@ end:	do
 }
 
 /*
- * rust/pidns.rs: Pidns::dead(), Pidns::is_dead(). Is n dead, or one above it?
+ * rust/view/pidns.rs: Pidns::dead(), Pidns::is_dead(). Is n dead, or one above it?
  * Each load is a step. `me` is the CPU, the answer comes in `is_dead`.
  */
 inline look(n, me) {
@@ -243,7 +243,7 @@ inline look(n, me) {
 }
 
 /*
- * rust/process.rs: Process::kill(), with the truth told first. A slot that
+ * rust/view/process.rs: Process::kill(), with the truth told first. A slot that
  * makes an init is UNKILLABLE but for a signal that is privileged.
  */
 inline kill(slot) {
@@ -258,7 +258,7 @@ inline kill(slot) {
 }
 
 /*
- * rust/pidns.rs: Pidns::walk(), find_ge_pid() and pid_task() for each PID but 1.
+ * rust/view/pidns.rs: Pidns::walk(), find_ge_pid() and pid_task() for each PID but 1.
  * Both loads in one step see no more than two would. Then the inits below,
  * who have a PID here too, and have had it for long.
  */
@@ -296,9 +296,9 @@ inline walk(n) {
 }
 
 /*
- * rust/reaper.rs: kill_members(). A walk through a namespace above that has begun sees
+ * rust/enforce/reaper.rs: kill_members(). A walk through a namespace above that has begun sees
  * them too, and who comes later is met by the straggler hook. That it has begun is
- * noted with a full barrier (rust/ledger/entry.rs: mark()).
+ * noted with a full barrier (rust/explain/ledger/entry.rs: mark()).
  */
 inline kill_members(n, me) {
 	is_dead = 0;
@@ -327,7 +327,7 @@ inline kill_members(n, me) {
 	MODULE
 }
 
-/* rust/straggler.rs: Forks::on_fork() */
+/* rust/enforce/straggler.rs: Forks::on_fork() */
 inline straggler(f, n) {
 #ifndef NO_BARRIER_HOOK
 	d_step { empty_fork(f) };		/* smp_mb() */
@@ -365,7 +365,7 @@ end_unborn:	woken[parent]
 	:: else
 	fi;
 
-	/* rust/hooks/ftrace.rs: entered(), rust/guard.rs: is_refused() */
+	/* rust/hooks/ftrace.rs: entered(), rust/enforce/guard.rs: is_refused() */
 	in_tasks[f] = 1;
 	if
 	:: hook[ON_ALLOC] ->
@@ -522,7 +522,7 @@ end_alive:	init_killed[n]
 	/* include/linux/tracepoint.h: trace_sched_process_exit() */
 	in_srcu[FORKS + n] = 1;
 	if
-	:: hook[ON_EXIT] ->			/* rust/reaper.rs: Exits::on_exit() */
+	:: hook[ON_EXIT] ->			/* rust/enforce/reaper.rs: Exits::on_exit() */
 		MODULE;
 #ifndef LATE
 		seen[n] = 1;
@@ -567,7 +567,7 @@ end_alive:	init_killed[n]
 	};
 #endif
 #ifdef LATE
-	/* do_wait(), called by kernel_wait4(); rust/reaper.rs: Waits::on_wait() */
+	/* do_wait(), called by kernel_wait4(); rust/enforce/reaper.rs: Waits::on_wait() */
 	in_srcu[FORKS + n] = 1;
 	if
 	:: hook[ON_WAIT] ->
@@ -642,7 +642,7 @@ inline synchronize_rcu_tasks() {
 	od
 }
 
-/* rust/adoption.rs: kill_doomed() */
+/* rust/enforce/adoption.rs: kill_doomed() */
 inline adopt() {
 	s = 1;
 	do
@@ -699,7 +699,7 @@ proctype Load()
 	d_step { empty_load() };		/* not enough: forks have none */
 #endif
 #ifndef NO_GP_LOAD
-	synchronize_rcu();			/* rust/adoption.rs: adopt() */
+	synchronize_rcu();			/* rust/enforce/adoption.rs: adopt() */
 #endif
 #if !defined(LOOK_FIRST) && !defined(NO_LOOK)
 	adopt();
@@ -741,7 +741,7 @@ proctype Load()
 #endif
 #endif
 #ifndef NO_LAST_LOOK
-	synchronize_rcu();			/* rust/adoption.rs: LastLook::drop() */
+	synchronize_rcu();			/* rust/enforce/adoption.rs: LastLook::drop() */
 	adopt();
 #endif
 	unloaded = 1

@@ -26,11 +26,13 @@ use super::{
 };
 use crate::{
     compat,
-    pidns::Pidns,
-    process::ProcessId,
-    text::{
+    explain::text::{
         Comm,
         Ending, //
+    },
+    view::{
+        pidns::Pidns,
+        process::ProcessId, //
     }, //
 };
 
