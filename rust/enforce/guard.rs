@@ -24,7 +24,6 @@ use crate::{
         dup_mmap::DupMmap,
         ftrace::RedirectHooks, //
     },
-    trial,
     view::pidns::Pidns, //
 };
 
@@ -51,18 +50,10 @@ struct Requests;
 impl OnAllocPid for Requests {
     #[inline]
     fn is_refused(ns: Pidns<'_>) -> bool {
-        if !trial::is_over() {
-            return trial::asked(ns);
-        }
-
         ns.is_doomed()
     }
 
     fn refuse(ns: Pidns<'_>, set_tid: &[Pid]) -> Error {
-        if !trial::is_over() {
-            return trial::refused(ns, set_tid);
-        }
-
         if let Err(err) = ns.check_request(set_tid) {
             return err;
         }

@@ -22,7 +22,6 @@ use crate::{
         SchedProcessWait, //
     },
     params,
-    trial,
     view::{
         pidns::{
             Death,
@@ -68,11 +67,6 @@ impl OnExit for Exits {
     /// the walk. [`straggler`](crate::enforce::straggler) has the other one, between the attachment of a
     /// child and its look at the death: a child is seen by the walk, or sees the death, or both.
     fn on_exit(task: &CurrentTask) {
-        if !trial::is_over() {
-            trial::exited(task);
-            return;
-        }
-
         let Some(ns) = Pidns::reaped_by(task) else {
             return;
         };
@@ -96,11 +90,6 @@ impl OnWait for Waits {
     /// Not the entry of `zap_pid_ns_processes()`: there `PIDNS_ADDING` is still set, and a child
     /// that is attached behind the walk would not see the death.
     fn on_wait(init: &CurrentTask) {
-        if !trial::is_over() {
-            trial::waited();
-            return;
-        }
-
         if let Some(ns) = Pidns::reaped_by(init).filter(|ns| ns.is_zapped()) {
             // `disable_pid_allocation()` is no full barrier between the death and the walk.
             compat::smp_mb();

@@ -15,7 +15,6 @@ use crate::{
         Probe,
         SchedProcessFork, //
     },
-    trial,
     view::process::Process, //
 };
 
@@ -48,11 +47,6 @@ impl OnFork for Forks {
     /// for those that the kernel makes for a process, and that do not come by here:
     /// `create_io_thread()` and `vhost_task_create()` make threads of its group.
     fn on_fork(child: Option<Process<'_>>) {
-        if !trial::is_over() {
-            trial::forked(child);
-            return;
-        }
-
         // The root namespace is never dead, and the barrier has its price.
         let Some(child) = child.filter(|child| !child.pidns().is_root()) else {
             return;

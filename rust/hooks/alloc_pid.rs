@@ -17,9 +17,12 @@ use super::ftrace::{
     Arguments,
     Redirect, //
 };
-use crate::view::{
-    pidns::Pidns,
-    racy::Racy, //
+use crate::{
+    trial,
+    view::{
+        pidns::Pidns,
+        racy::Racy, //
+    }, //
 };
 
 /// What to do when somebody asks for a PID.
@@ -32,6 +35,28 @@ pub(crate) trait OnAllocPid {
     ///
     /// Called in the context of the caller of `fork()`, under RCU. Must not sleep.
     fn refuse(ns: Pidns<'_>, set_tid: &[Pid]) -> Error;
+}
+
+/// A handler behind the gate of the self-test: until that has passed, each call is the self-test's.
+pub(super) struct Gated<H>(PhantomData<H>);
+
+impl<H: OnAllocPid> OnAllocPid for Gated<H> {
+    #[inline]
+    fn is_refused(ns: Pidns<'_>) -> bool {
+        if trial::is_over() {
+            H::is_refused(ns)
+        } else {
+            trial::asked(ns)
+        }
+    }
+
+    fn refuse(ns: Pidns<'_>, set_tid: &[Pid]) -> Error {
+        if trial::is_over() {
+            H::refuse(ns, set_tid)
+        } else {
+            trial::refused(ns, set_tid)
+        }
+    }
 }
 
 /// The function `alloc_pid()`.
@@ -49,7 +74,7 @@ unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
         // SAFETY: The first argument of `alloc_pid()`, of the type that `rust/shim/helpers.c` asserts, is
         // the namespace that `copy_process()` found in the new task's `nsproxy`, which holds a
         // reference to it.
-        H::is_refused(Pidns::new(unsafe { Racy::new(ns) }))
+        Gated::<H>::is_refused(Pidns::new(unsafe { Racy::new(ns) }))
     }
 
     fn stand_in() -> *const c_void {
@@ -78,6 +103,6 @@ impl<H: OnAllocPid> AllocPid<H> {
         };
 
         // SAFETY: As above.
-        H::refuse(Pidns::new(unsafe { Racy::new(ns) }), set_tid).to_ptr()
+        Gated::<H>::refuse(Pidns::new(unsafe { Racy::new(ns) }), set_tid).to_ptr()
     }
 }

@@ -20,7 +20,10 @@ use kernel::{
 };
 
 use super::{
-    alloc_pid::OnAllocPid,
+    alloc_pid::{
+        Gated,
+        OnAllocPid, //
+    },
     ftrace::{
         Arguments,
         Redirect, //
@@ -71,7 +74,10 @@ unsafe impl<H: OnAllocPid> Redirect for DupMmap<H> {
 
         // `copy_namespaces()` wants a privilege of those who change their time namespace, and
         // `copy_mm()` makes an `ENOMEM` of every error.
-        H::is_refused(ns) && !time_ns_changes && is_plain() && ns.check_request(&[]).is_ok()
+        Gated::<H>::is_refused(ns)
+            && !time_ns_changes
+            && is_plain()
+            && ns.check_request(&[]).is_ok()
     }
 
     fn stand_in() -> *const c_void {
@@ -85,7 +91,7 @@ impl<H: OnAllocPid> DupMmap<H> {
         let _rcu = rcu::read_lock();
 
         of_child(current!())
-            .map_or(ENOMEM, |(ns, _)| H::refuse(ns, &[]))
+            .map_or(ENOMEM, |(ns, _)| Gated::<H>::refuse(ns, &[]))
             .to_errno()
     }
 }

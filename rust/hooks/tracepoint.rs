@@ -2,6 +2,10 @@
 
 //! Probes on the scheduler's tracepoints.
 //!
+//! Until the self-test of all hooks has passed, what a probe sees goes to the self-test, and not to
+//! the handler. (Not so `sched_process_free`, which the self-test does not look at: it only tells the
+//! ledger, in which nothing is before that.)
+//!
 //! C header: [`include/linux/tracepoint.h`](srctree/include/linux/tracepoint.h)
 
 use core::{
@@ -21,6 +25,7 @@ use kernel::{
 
 use crate::{
     compat,
+    trial,
     view::{
         process::{
             Process,
@@ -92,8 +97,13 @@ pub(crate) struct SchedProcessExit<H>(PhantomData<H>);
 
 impl<H: OnExit> SchedProcessExit<H> {
     extern "C" fn fired(_: *mut c_void, _: *mut bindings::task_struct, group_dead: bool) {
-        if group_dead {
+        if !group_dead {
+            return;
+        }
+        if trial::is_over() {
             H::on_exit(current!());
+        } else {
+            trial::exited(current!());
         }
     }
 }
@@ -122,7 +132,13 @@ impl<H: OnFork> SchedProcessFork<H> {
     ) {
         // SAFETY: `kernel_clone()` passes the child that it has not woken yet, and that is not
         // released before it has run.
-        H::on_fork(Process::led_by(unsafe { Thread::from_raw(child) }));
+        let child = Process::led_by(unsafe { Thread::from_raw(child) });
+
+        if trial::is_over() {
+            H::on_fork(child);
+        } else {
+            trial::forked(child);
+        }
     }
 }
 
@@ -141,7 +157,11 @@ pub(crate) struct SchedProcessWait<H>(PhantomData<H>);
 
 impl<H: OnWait> SchedProcessWait<H> {
     extern "C" fn fired(_: *mut c_void, _: *mut bindings::pid) {
-        H::on_wait(current!());
+        if trial::is_over() {
+            H::on_wait(current!());
+        } else {
+            trial::waited();
+        }
     }
 }
 
