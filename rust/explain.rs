@@ -9,7 +9,7 @@
 //! - [`refusal`]: why a fork was refused;
 //! - [`stall`]: a teardown that does not end, with its [`holder`]s and their reasons;
 //! - [`debugfs`] and [`counters`]: all of that in files;
-//! - [`limit`] and [`text`]: how often, and how, it is written.
+//! - [`ratelimit`] and [`text`]: how often, and how, it is written.
 //!
 //! Nothing here decides what happens to a namespace.
 
@@ -20,7 +20,7 @@ pub(crate) mod debugfs;
 pub(crate) mod event;
 pub(crate) mod holder;
 pub(crate) mod ledger;
-pub(crate) mod limit;
+pub(crate) mod ratelimit;
 pub(crate) mod refusal;
 pub(crate) mod stall;
 pub(crate) mod teardown;

@@ -7,13 +7,13 @@
 //! dropped, waits until nobody is inside the module through it any more, so that the module may be
 //! unloaded right after.
 
-pub(crate) mod alarm;
 pub(crate) mod alloc_pid;
+pub(crate) mod delayed_work;
 pub(crate) mod dup_mmap;
 pub(crate) mod file;
 pub(crate) mod ftrace;
 pub(crate) mod retprobe;
+pub(crate) mod second_copy;
 pub(crate) mod trace;
 pub(crate) mod tracepoint;
-pub(crate) mod twin;
 pub(crate) mod umh;

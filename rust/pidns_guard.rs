@@ -11,7 +11,7 @@
 //! - [`hooks`]: the ways to be called by the kernel, and to call it;
 //! - [`view`]: the kernel's state under RCU;
 //! - `shim/`: what only C can do;
-//! - [`params`]: the parameters; [`trial`]: a test of all hooks before they act; [`compat`]: what
+//! - [`params`]: the parameters; [`self_test`]: a test of all hooks before they act; [`compat`]: what
 //!   differs between the series of kernels.
 //!
 //! `enforce` and `explain` are safe code, by the compiler's word: all `unsafe` is in `hooks`, `view`
@@ -37,7 +37,7 @@ use crate::{
         teardown, //
     },
     params::Params,
-    view::published::Publication, //
+    view::rcu_static::Publication, //
 };
 
 mod compat;
@@ -45,7 +45,7 @@ mod enforce;
 mod explain;
 mod hooks;
 mod params;
-mod trial;
+mod self_test;
 mod view;
 
 module! {
@@ -61,12 +61,12 @@ struct PidnsGuard {
     _guard: Option<guard::Guard>,
     _stragglers: Option<straggler::Stragglers>,
     _reaper: reaper::Reaper,
-    _last_look: Option<adoption::LastLook>,
+    _final_sweep: Option<adoption::FinalSweep>,
     _teardowns: teardown::Teardowns,
     _stalls: stall::Stalls,
     _files: debugfs::Files,
     _ledger: Publication<Ledger>,
-    _farewell: counters::Farewell,
+    _unload_message: counters::UnloadMessage,
 }
 
 impl kernel::Module for PidnsGuard {
@@ -83,7 +83,7 @@ impl kernel::Module for PidnsGuard {
 
 impl PidnsGuard {
     /// Sets up one hook after the other, and lets them act when all are there. Where one fails, or
-    /// the trial, those before it are dropped again.
+    /// the self-test, those before it are dropped again.
     fn load() -> Result<Self> {
         let &Params {
             guard,
@@ -93,7 +93,7 @@ impl PidnsGuard {
             ledger_size,
         } = params::get();
 
-        hooks::twin::look_out(debugfs::DIR)?;
+        hooks::second_copy::refuse_second_copy(debugfs::DIR)?;
 
         let (ledger, publication) = ledger::open(ledger_size as usize)?;
         let files = debugfs::Files::new(ledger.clone());
@@ -103,8 +103,8 @@ impl PidnsGuard {
         let stragglers = kill.then(straggler::Stragglers::new).transpose()?;
         let guard = guard.then(guard::Guard::new).transpose()?;
 
-        trial::pass()?;
-        let last_look = adoption::adopt(kill);
+        self_test::run()?;
+        let final_sweep = adoption::adopt(kill);
         files.show();
         // From now on it looks from time to time.
         stall::expect();
@@ -120,12 +120,12 @@ impl PidnsGuard {
             _guard: guard,
             _stragglers: stragglers,
             _reaper: reaper,
-            _last_look: last_look,
+            _final_sweep: final_sweep,
             _teardowns: teardowns,
             _stalls: stalls,
             _files: files,
             _ledger: publication,
-            _farewell: counters::Farewell,
+            _unload_message: counters::UnloadMessage,
         })
     }
 }

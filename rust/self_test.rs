@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The trial: before they act on anybody, the hooks are tried on two processes of the module's own.
+//! The self-test: before they act on anybody, the hooks are tried on two processes of the module's own.
 //!
 //! That a kernel has a function or a tracepoint of some name does not say that it does there what
 //! the module goes by. What can be seen of that at build is in `rust/shim/helpers.c`. The rest is seen
@@ -41,7 +41,7 @@ use crate::{
         Params, //
     },
     view::{
-        pidns::Pidns,
+        pid_namespace::Pidns,
         process::{
             Process,
             ProcessId, //
@@ -51,7 +51,7 @@ use crate::{
 };
 
 /// Whether it is over, and the hooks act.
-static OVER: Atomic<bool> = Atomic::new(false);
+static PASSED: Atomic<bool> = Atomic::new(false);
 
 /// What has been seen of the process that is tried on.
 static SEEN: Seen = Seen::new();
@@ -63,8 +63,8 @@ const REFUSAL: Error = ENOTBLK;
 ///
 /// Who finds that they may not leaves what should be done to adoption, which comes after.
 #[inline]
-pub(crate) fn is_over() -> bool {
-    OVER.load(Relaxed)
+pub(crate) fn passed() -> bool {
+    PASSED.load(Relaxed)
 }
 
 /// Tries the hooks, which are in place, and from then on lets them act. Sleeps.
@@ -73,7 +73,7 @@ pub(crate) fn is_over() -> bool {
 ///
 /// `ENODEV` if the kernel does not do what is expected of it; `ENOMEM`; `EAGAIN` if no process can
 /// be started.
-pub(crate) fn pass() -> Result {
+pub(crate) fn run() -> Result {
     let &Params {
         guard, kill, early, ..
     } = params::get();
@@ -84,7 +84,7 @@ pub(crate) fn pass() -> Result {
     }
     kill_one(kill, !early)?;
 
-    OVER.store(true, Release);
+    PASSED.store(true, Release);
     Ok(())
 }
 
@@ -94,7 +94,7 @@ fn look_around() -> Result {
         return Err(Expected::Root.fails());
     }
     if !agrees(current!()) {
-        return Err(Expected::Numbers.fails());
+        return Err(Expected::CounterFile.fails());
     }
     Ok(())
 }
@@ -150,7 +150,7 @@ fn kill_one(kill: bool, late: bool) -> Result {
 /// `ENODEV` if something was seen that was not expected.
 fn try_one(refuse: bool, kill: bool) -> Result<Result<Ending>> {
     SEEN.prepare(refuse, kill);
-    let ended = umh::run::<Short>(|parent| SEEN.parent.store(parent.get(), Relaxed));
+    let ended = umh::run::<TestProcess>(|parent| SEEN.parent.store(parent.get(), Relaxed));
 
     match Expected::at(SEEN.failed.load(Relaxed)) {
         Some(expected) => Err(expected.fails()),
@@ -219,13 +219,13 @@ pub(crate) fn forked(child: Option<Process<'_>>) {
 }
 
 /// The life of the one that is born.
-struct Short;
+struct TestProcess;
 
-impl Life for Short {
+impl Life for TestProcess {
     fn live(me: &CurrentTask) {
         let Some(process) = Process::of(me).filter(|_| agrees(me)) else {
             SEEN.lived.set();
-            SEEN.expect(false, Expected::Numbers);
+            SEEN.expect(false, Expected::CounterFile);
             return;
         };
 
@@ -402,7 +402,7 @@ macro_rules! expectations {
 expectations! {
     Root:
         "the first pid namespace to be alive, at level 0", "that is not what it looks like";
-    Numbers:
+    CounterFile:
         "a process to have its number in each of its pid namespaces", "the kernel says otherwise";
     Asked:
         "a fork to call alloc_pid()", "it did not";

@@ -2,15 +2,15 @@
 
 //! The kernel's state, as it is read under RCU: one of the two edges at which `unsafe` is allowed.
 //!
-//! - [`pidns`]: PID namespaces and the PIDs in them;
+//! - [`pid_namespace`]: PID namespaces and the PIDs in them;
 //! - [`process`] and [`thread`]: thread groups and their tasks;
-//! - [`racy`]: fields that other CPUs write to;
-//! - [`published`]: a value for callbacks, which are handed nothing;
-//! - [`preemption`]: stretches without preemption.
+//! - [`cref`]: fields that other CPUs write to;
+//! - [`rcu_static`]: a value for callbacks, which are handed nothing;
+//! - [`preempt`]: stretches without preemption.
 
-pub(crate) mod pidns;
-pub(crate) mod preemption;
+pub(crate) mod cref;
+pub(crate) mod pid_namespace;
+pub(crate) mod preempt;
 pub(crate) mod process;
-pub(crate) mod published;
-pub(crate) mod racy;
+pub(crate) mod rcu_static;
 pub(crate) mod thread;

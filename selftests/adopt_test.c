@@ -362,7 +362,7 @@ static void init_in_distress(struct box *b, void *arg)
 }
 
 /*
- * The processes that it tries its hooks on (rust/trial.rs) are not those of whoever
+ * The processes that it tries its hooks on (rust/self_test.rs) are not those of whoever
  * loads it, and need nothing of theirs. Nothing is said of them, nothing is counted,
  * and none is left.
  */

@@ -9,7 +9,7 @@ DIR="$(dirname "$(readlink -f "$0")")"
 source "$DIR/ktap_helpers.sh"
 
 SUITES=/sys/kernel/debug/kunit
-NAMES="index ledger limit text thread"
+NAMES="index ledger ratelimit text thread"
 
 # The suites are named here, so that one that is gone is missed.
 run() {

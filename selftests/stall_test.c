@@ -38,11 +38,11 @@ struct told {
 	char comm[16];
 	char state;
 	const char *reason;
-	pid_t culprit;
-	char culprit_comm[16];
-	char culprit_state;
-	char culprit_function[64];
-	unsigned int culprit_init_of;
+	pid_t blocker;
+	char blocker_comm[16];
+	char blocker_state;
+	char blocker_function[64];
+	unsigned int blocker_init_of;
 	char function[64];
 	char cgroup[64];
 	char text[256];
@@ -83,7 +83,7 @@ struct scene {
 static const struct scene *scene;
 static struct stage *me;
 
-/* Gives the caller a name that tells who it is: culprit, init, member. */
+/* Gives the caller a name that tells who it is: blocker, init, member. */
 static void be(char who)
 {
 	char comm[64];
@@ -159,31 +159,31 @@ static int function_of(pid_t pid, bool (*wanted)(const char *function), char fun
 }
 
 /* Of one that is asleep, in a sleep that a signal ends. */
-static void blame(struct told *t, const char *text, pid_t culprit)
+static void blame(struct told *t, const char *text, pid_t blocker)
 {
-	t->culprit = culprit;
-	t->culprit_state = 'S';
-	comm_of(culprit, t->culprit_comm);
-	snprintf(t->text, sizeof(t->text), "%s %s (pid %d)", text, shown(t->culprit_comm), culprit);
+	t->blocker = blocker;
+	t->blocker_state = 'S';
+	comm_of(blocker, t->blocker_comm);
+	snprintf(t->text, sizeof(t->text), "%s %s (pid %d)", text, shown(t->blocker_comm), blocker);
 }
 
 /* Of one that no signal reaches, and what is told of it. */
-static void blame_as(struct told *t, const char *text, pid_t culprit, char state, const char *at)
+static void blame_as(struct told *t, const char *text, pid_t blocker, char state, const char *at)
 {
-	blame(t, text, culprit);
-	t->culprit_state = state;
-	snprintf(t->text, sizeof(t->text), "%s %s (pid %d, %s)", text, shown(t->culprit_comm),
-		 culprit, at);
+	blame(t, text, blocker);
+	t->blocker_state = state;
+	snprintf(t->text, sizeof(t->text), "%s %s (pid %d, %s)", text, shown(t->blocker_comm),
+		 blocker, at);
 }
 
-static int blame_in_d(struct told *t, const char *text, pid_t culprit)
+static int blame_in_d(struct told *t, const char *text, pid_t blocker)
 {
 	char at[128];
 
-	if (function_of(culprit, NULL, t->culprit_function))
+	if (function_of(blocker, NULL, t->blocker_function))
 		return -1;
-	snprintf(at, sizeof(at), "D in %s()", t->culprit_function);
-	blame_as(t, text, culprit, 'D', at);
+	snprintf(at, sizeof(at), "D in %s()", t->blocker_function);
+	blame_as(t, text, blocker, 'D', at);
 	return 0;
 }
 
@@ -1239,7 +1239,7 @@ static int build_parent_init(struct box *b)
 	t = tell_in(me->pidns[0], b->m[!inner].pid, 2, 'Z', "unreaped");
 	snprintf(at, sizeof(at), "init of living pid namespace %u", ns_number(b->nsfd));
 	blame_as(t, "zombie, not reaped by its parent", b->init, 'S', at);
-	t->culprit_init_of = ns_number(b->nsfd);
+	t->blocker_init_of = ns_number(b->nsfd);
 	close(nsfd);
 	return kill(me->init, SIGKILL);
 }
@@ -1722,16 +1722,16 @@ static bool says_or_null(const char *object, const char *name, const char *want)
 	return *want ? json_says(object, name, want) : json_is(object, name, "null");
 }
 
-static bool culprit_is(const char *culprit, const struct told *t)
+static bool blocker_is(const char *blocker, const struct told *t)
 {
-	if (!t->culprit)
-		return !strncmp(culprit, "null", 4);
-	return json_is(culprit, "pid", "%d", t->culprit) &&
-	       json_says(culprit, "comm", t->culprit_comm) &&
-	       json_is(culprit, "state", "\"%c\"", t->culprit_state) &&
-	       (!*t->culprit_function || json_says(culprit, "function", t->culprit_function)) &&
-	       (t->culprit_init_of ? json_is(culprit, "init_of", "%u", t->culprit_init_of) :
-				     json_is(culprit, "init_of", "null"));
+	if (!t->blocker)
+		return !strncmp(blocker, "null", 4);
+	return json_is(blocker, "pid", "%d", t->blocker) &&
+	       json_says(blocker, "comm", t->blocker_comm) &&
+	       json_is(blocker, "state", "\"%c\"", t->blocker_state) &&
+	       (!*t->blocker_function || json_says(blocker, "function", t->blocker_function)) &&
+	       (t->blocker_init_of ? json_is(blocker, "init_of", "%u", t->blocker_init_of) :
+				     json_is(blocker, "init_of", "null"));
 }
 
 /* One that runs has numbers that change, and perhaps a place where it was interrupted. */
@@ -1751,7 +1751,7 @@ static bool holder_is(const char *holder, const struct told *t)
 	       json_is(holder, "pidns", "%u", t->pidns) && json_says(holder, "comm", t->comm) &&
 	       json_is(holder, "state", "\"%c\"", t->state) &&
 	       json_says(holder, "reason", t->reason) &&
-	       culprit_is(json_member(holder, "culprit"), t) &&
+	       blocker_is(json_member(holder, "blocker"), t) &&
 	       says_or_null(holder, "cgroup", t->cgroup) && running_is(holder, t);
 }
 

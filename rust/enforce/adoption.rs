@@ -20,7 +20,7 @@ use crate::{
             Seen, //
         }, //
     },
-    view::pidns::{
+    view::pid_namespace::{
         Held,
         Pidns, //
     }, //
@@ -33,7 +33,7 @@ const LATE: usize = 16;
 /// when the hooks are gone.
 ///
 /// To be called once the hooks act: what they do not see, because it came before, is seen here.
-pub(crate) fn adopt(kill: bool) -> Option<LastLook> {
+pub(crate) fn adopt(kill: bool) -> Option<FinalSweep> {
     // Whoever was just passing one of the tracepoints may still have done so without our probe, as
     // where somebody else has one there (`tracepoint_add_func()`), or have found that it does not
     // act. A child that it had attached has to be seen now: that is done under `tasklist_lock`, and
@@ -43,7 +43,7 @@ pub(crate) fn adopt(kill: bool) -> Option<LastLook> {
     look(Seen::AtLoad, |_| ());
     kill.then(|| {
         kill_doomed();
-        LastLook
+        FinalSweep
     })
 }
 
@@ -51,9 +51,9 @@ pub(crate) fn adopt(kill: bool) -> Option<LastLook> {
 ///
 /// An init may be dead and not have come to the tracepoint when the watch ends. And a child that
 /// was attached while the walk passed by is left to the straggler hook, which is gone by then.
-pub(crate) struct LastLook;
+pub(crate) struct FinalSweep;
 
-impl Drop for LastLook {
+impl Drop for FinalSweep {
     fn drop(&mut self) {
         // As in `adopt()`. Who is attached later is none of the module's business any more.
         compat::synchronize_rcu();

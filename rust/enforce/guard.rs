@@ -24,7 +24,7 @@ use crate::{
         dup_mmap::DupMmap,
         ftrace::RedirectHooks, //
     },
-    view::pidns::Pidns, //
+    view::pid_namespace::Pidns, //
 };
 
 /// Refuses PIDs for as long as the value lives.

@@ -23,7 +23,7 @@ use crate::{
     },
     params,
     view::{
-        pidns::{
+        pid_namespace::{
             Death,
             Pidns, //
         },

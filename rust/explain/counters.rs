@@ -83,9 +83,9 @@ impl Counters {
 }
 
 /// Prints the counters when it is dropped.
-pub(crate) struct Farewell;
+pub(crate) struct UnloadMessage;
 
-impl Drop for Farewell {
+impl Drop for UnloadMessage {
     fn drop(&mut self) {
         pr_info!("unloaded; {}\n", COUNTERS);
     }

@@ -61,15 +61,15 @@ impl Files {
     /// To be called when nothing fails any more: a module that does not come to be is not kept by
     /// those who have one of them open.
     pub(crate) fn show(&self) {
-        self.dir.add::<Numbers>();
-        self.dir.add::<ForPeople>();
-        self.dir.add::<ForPrograms>();
+        self.dir.add::<CounterFile>();
+        self.dir.add::<TextTable>();
+        self.dir.add::<JsonLines>();
     }
 }
 
-struct Numbers;
+struct CounterFile;
 
-impl OnRead<Ledger> for Numbers {
+impl OnRead<Ledger> for CounterFile {
     const NAME: &'static CStr = c"counters";
     const ADMIN_ONLY: bool = false;
 
@@ -78,25 +78,25 @@ impl OnRead<Ledger> for Numbers {
     }
 }
 
-struct ForPeople;
+struct TextTable;
 
-impl OnRead<Ledger> for ForPeople {
+impl OnRead<Ledger> for TextTable {
     const NAME: &'static CStr = c"teardowns";
     const ADMIN_ONLY: bool = true;
 
     fn show(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for_people(ledger, f)
+        write_table(ledger, f)
     }
 }
 
-struct ForPrograms;
+struct JsonLines;
 
-impl OnRead<Ledger> for ForPrograms {
+impl OnRead<Ledger> for JsonLines {
     const NAME: &'static CStr = c"teardowns.json";
     const ADMIN_ONLY: bool = true;
 
     fn show(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for_programs(ledger, f)
+        write_json(ledger, f)
     }
 }
 
@@ -131,7 +131,7 @@ fn for_each(
 }
 
 /// One row for each teardown, and below it one for each who holds it.
-fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_table(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let after = |record: &Record, time: Option<i64>| match time {
         Some(time) => Line::<24>::from_fmt(fmt!("{}", Span(time - record.began))),
         None => Line::from_fmt(fmt!("-")),
@@ -193,7 +193,7 @@ fn for_people(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
 }
 
 /// One JSON object on each line; the last may be one that tells of an error.
-fn for_programs(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_json(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let no_memory = "{\"error\":\"ENOMEM\"}\n";
 
     for_each(ledger, f, no_memory, |f, record, holders| {
@@ -233,7 +233,7 @@ fn for_programs(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             .enumerate()
         {
             f.write_str(if index > 0 { "," } else { "" })?;
-            holder_for_programs(holder, f)?;
+            write_holder_json(holder, f)?;
         }
         f.write_fmt(fmt!("],\"more_holders\":{}}}\n", more))
     })?;
@@ -244,12 +244,12 @@ fn for_programs(ledger: &Ledger, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     }
 }
 
-fn holder_for_programs(holder: &Holder, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn write_holder_json(holder: &Holder, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let reason = &holder.reason;
 
     f.write_fmt(fmt!(
         "{{\"pid\":{},\"pid_inside\":{},\"pidns\":{},\"comm\":\"{}\",\"state\":\"{}\",\
-         \"reason\":\"{}\",\"culprit\":",
+         \"reason\":\"{}\",\"blocker\":",
         holder.pid,
         holder.inside,
         holder.pidns,
@@ -257,14 +257,14 @@ fn holder_for_programs(holder: &Holder, f: &mut fmt::Formatter<'_>) -> fmt::Resu
         holder.state,
         reason.name()
     ))?;
-    match reason.culprit() {
-        Some(culprit) => f.write_fmt(fmt!(
+    match reason.blocker() {
+        Some(blocker) => f.write_fmt(fmt!(
             "{{\"pid\":{},\"comm\":\"{}\",\"state\":\"{}\",\"function\":{},\"init_of\":{}}}",
-            culprit.pid,
-            culprit.comm.json(),
-            culprit.state,
-            OrNull(culprit.function.as_ref().map(Quoted)),
-            OrNull(culprit.init_of)
+            blocker.pid,
+            blocker.comm.json(),
+            blocker.state,
+            OrNull(blocker.function.as_ref().map(Quoted)),
+            OrNull(blocker.init_of)
         ))?,
         None => f.write_str("null")?,
     }

@@ -19,7 +19,7 @@ use crate::{
     },
     hooks::trace,
     view::{
-        pidns::Pidns,
+        pid_namespace::Pidns,
         process::{
             Process,
             ProcessId, //

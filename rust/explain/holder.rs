@@ -23,7 +23,7 @@ use crate::{
         }, //
     },
     view::{
-        pidns::{
+        pid_namespace::{
             Held,
             PidRef,
             Pidns, //
@@ -205,7 +205,7 @@ impl Holder {
             pidns: ns.inum(),
             comm: leader.comm(),
             state: leader.letter(),
-            reason: Reason::Group(Culprit::new(leader, rcu)),
+            reason: Reason::Group(Blocker::new(leader, rcu)),
         }
     }
 }
@@ -227,7 +227,7 @@ impl fmt::Display for Holder {
 }
 
 /// One who could let go, and what it is at.
-pub(crate) struct Culprit {
+pub(crate) struct Blocker {
     /// The PID of its process in the root namespace.
     pub(crate) pid: Pid,
     pub(crate) comm: Comm,
@@ -239,7 +239,7 @@ pub(crate) struct Culprit {
     pub(crate) init_of: Option<u32>,
 }
 
-impl Culprit {
+impl Blocker {
     /// What is known of the process of a thread.
     fn new<'rcu>(thread: Thread<'rcu>, rcu: &'rcu rcu::Guard) -> Self {
         let process = thread.process(rcu);
@@ -274,7 +274,7 @@ impl Culprit {
 }
 
 /// "sh (pid 1234, D in wait_for_device())": what it is at is said where it is not at rest.
-impl fmt::Display for Culprit {
+impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_fmt(fmt!("{} (pid {}", self.comm, self.pid))?;
         match self.state {
@@ -305,11 +305,11 @@ pub(crate) struct Running {
 /// Why a process is still there.
 pub(crate) enum Reason {
     /// A zombie whose parent does not reap it.
-    Unreaped(Culprit),
+    Unreaped(Blocker),
     /// A zombie that its tracer has to reap first.
-    Traced(Culprit),
+    Traced(Blocker),
     /// Stopped at `PTRACE_EVENT_EXIT`, the one stop that SIGKILL does not end.
-    PtraceStop(Culprit),
+    PtraceStop(Blocker),
     /// Asleep until a FUSE server answers. Which one that is cannot be seen from here.
     Fuse(Symbol),
     /// On its way out, until its asynchronous I/O is done. On what cannot be seen from here.
@@ -330,7 +330,7 @@ pub(crate) enum Reason {
     /// Asleep for another reason.
     Asleep(Option<Symbol>),
     /// It is outside, but its process group has the number of one that was inside.
-    Group(Culprit),
+    Group(Blocker),
 }
 
 impl Reason {
@@ -339,9 +339,9 @@ impl Reason {
 
         match leader.tracer(rcu) {
             Some(tracer) if tracer.tgid() != parent.tgid() => {
-                Self::Traced(Culprit::new(tracer, rcu))
+                Self::Traced(Blocker::new(tracer, rcu))
             }
-            _ => Self::Unreaped(Culprit::new(parent, rcu)),
+            _ => Self::Unreaped(Blocker::new(parent, rcu)),
         }
     }
 
@@ -354,7 +354,7 @@ impl Reason {
             return Self::Alive;
         }
         if let Some(tracer) = thread.tracer(rcu).filter(|_| thread.is_stopped_by_tracer()) {
-            return Self::PtraceStop(Culprit::new(tracer, rcu));
+            return Self::PtraceStop(Blocker::new(tracer, rcu));
         }
         if thread.is_frozen() {
             return Self::Frozen(thread.freezer_path(rcu));
@@ -428,12 +428,12 @@ impl Reason {
     }
 
     /// Who can change it.
-    pub(crate) fn culprit(&self) -> Option<&Culprit> {
+    pub(crate) fn blocker(&self) -> Option<&Blocker> {
         match self {
-            Self::Unreaped(culprit)
-            | Self::Traced(culprit)
-            | Self::PtraceStop(culprit)
-            | Self::Group(culprit) => Some(culprit),
+            Self::Unreaped(blocker)
+            | Self::Traced(blocker)
+            | Self::PtraceStop(blocker)
+            | Self::Group(blocker) => Some(blocker),
             _ => None,
         }
     }

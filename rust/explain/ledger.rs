@@ -33,14 +33,14 @@ use crate::{
     },
     params,
     view::{
-        pidns::Pidns,
+        pid_namespace::Pidns,
         process::{
             Process,
             ProcessId, //
         },
-        published::{
+        rcu_static::{
             Publication,
-            Published, //
+            RcuStatic, //
         }, //
     }, //
 };
@@ -60,7 +60,7 @@ mod entry;
 mod index;
 
 /// The module's one ledger, for those who are called by the kernel.
-static LEDGER: Published<Ledger> = Published::new();
+static LEDGER: RcuStatic<Ledger> = RcuStatic::new();
 
 /// Makes the ledger, with room for `size` teardowns. May sleep.
 ///

@@ -13,18 +13,18 @@ use kernel::{
 use crate::explain::ledger::now;
 
 /// Lets `burst` pass at once, and then one each `interval` nanoseconds.
-pub(crate) struct Limit {
-    burst: i64,
+pub(crate) struct RateLimit {
     interval: i64,
+    burst: i64,
     /// When all that has passed would have passed, had it come one by one.
     paid_until: Atomic<i64>,
 }
 
-impl Limit {
-    pub(crate) const fn new(burst: i64, interval: i64) -> Self {
+impl RateLimit {
+    pub(crate) const fn new(interval: i64, burst: i64) -> Self {
         Self {
-            burst,
             interval,
+            burst,
             paid_until: Atomic::new(0),
         }
     }
@@ -51,13 +51,13 @@ impl Limit {
     }
 }
 
-#[kunit_tests(pidns_guard_limit)]
+#[kunit_tests(pidns_guard_ratelimit)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_burst_and_then_one_by_one() {
-        let limit = Limit::new(3, 100);
+        let limit = RateLimit::new(100, 3);
         let start = 1_000_000;
 
         for _ in 0..3 {

@@ -18,20 +18,20 @@ use crate::{
             Init,
             Record, //
         },
-        limit::Limit,
+        ratelimit::RateLimit,
         text::{
             Line,
             Span, //
         }, //
     },
     view::{
-        pidns::Pidns,
+        pid_namespace::Pidns,
         thread::Thread, //
     }, //
 };
 
 /// The lines about all namespaces together: ten at once, and then one a second.
-static LINES: Limit = Limit::new(10, 1_000_000_000);
+static LINES: RateLimit = RateLimit::new(1_000_000_000, 10);
 
 /// Says, if it is time, that the caller was refused a PID in `ns`, because `dead` is dead.
 ///

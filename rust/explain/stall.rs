@@ -36,7 +36,7 @@ use crate::{
             Record,
             Teardown, //
         },
-        limit::Limit,
+        ratelimit::RateLimit,
         text::{
             Count,
             Line,
@@ -44,15 +44,15 @@ use crate::{
         }, //
     },
     hooks::{
-        alarm::{
-            Alarm,
-            OnAlarm, //
+        delayed_work::{
+            DelayedWork,
+            OnDelay, //
         },
         trace, //
     },
-    view::published::{
+    view::rcu_static::{
         Publication,
-        Published, //
+        RcuStatic, //
     }, //
 };
 
@@ -75,13 +75,13 @@ const HOLDERS: usize = 8;
 const PAGE_TIME: u64 = 20_000;
 
 /// The reports on all teardowns together: thirty-two at once, and then four a second.
-static REPORTS: Limit = Limit::new(32, 250_000_000);
+static REPORTS: RateLimit = RateLimit::new(250_000_000, 32);
 
-static WATCH: Published<Alarm<Watch>> = Published::new();
+static WATCH: RcuStatic<DelayedWork<Watch>> = RcuStatic::new();
 
 /// Looks after the teardowns for as long as the value lives.
 pub(crate) struct Stalls {
-    _watch: Publication<Alarm<Watch>>,
+    _watch: Publication<DelayedWork<Watch>>,
 }
 
 impl Stalls {
@@ -94,7 +94,7 @@ impl Stalls {
     pub(crate) fn new(ledger: Arc<Ledger>, secs: u32) -> Result<Self> {
         let after = if secs == 0 { QUIET_SECS } else { secs };
         let watch = Arc::pin_init(
-            Alarm::new(Watch {
+            DelayedWork::new(Watch {
                 ledger,
                 is_quiet: secs == 0,
                 after: i64::from(after) * SECOND,
@@ -126,8 +126,8 @@ struct Watch {
     next_look: Atomic<i64>,
 }
 
-impl OnAlarm for Watch {
-    fn on_alarm(&self) -> Option<Msecs> {
+impl OnDelay for Watch {
+    fn on_delay(&self) -> Option<Msecs> {
         for teardown in self.ledger.teardowns() {
             teardown.once_over(|record| self.tell_end(&record));
         }

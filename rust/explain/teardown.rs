@@ -23,17 +23,17 @@ use crate::{
         }, //
     },
     view::{
-        pidns::Pidns,
+        pid_namespace::Pidns,
         process::ProcessId,
-        published::{
+        rcu_static::{
             Publication,
-            Published, //
+            RcuStatic, //
         }, //
     }, //
 };
 
 /// The probe, for those who want to know how much it has missed.
-static RETURNS: Published<ReturnProbe<ZapPidNsProcesses>> = Published::new();
+static RETURNS: RcuStatic<ReturnProbe<ZapPidNsProcesses>> = RcuStatic::new();
 
 /// How many inits have entered `zap_pid_ns_processes()` and will not be seen to return, or were not:
 /// [`MAX_ACTIVE`](OnReturn::MAX_ACTIVE) others were inside.

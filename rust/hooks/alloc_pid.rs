@@ -18,10 +18,10 @@ use super::ftrace::{
     Redirect, //
 };
 use crate::{
-    trial,
+    self_test,
     view::{
-        pidns::Pidns,
-        racy::Racy, //
+        cref::CRef, //
+        pid_namespace::Pidns,
     }, //
 };
 
@@ -43,18 +43,18 @@ pub(super) struct Gated<H>(PhantomData<H>);
 impl<H: OnAllocPid> OnAllocPid for Gated<H> {
     #[inline]
     fn is_refused(ns: Pidns<'_>) -> bool {
-        if trial::is_over() {
+        if self_test::passed() {
             H::is_refused(ns)
         } else {
-            trial::asked(ns)
+            self_test::asked(ns)
         }
     }
 
     fn refuse(ns: Pidns<'_>, set_tid: &[Pid]) -> Error {
-        if trial::is_over() {
+        if self_test::passed() {
             H::refuse(ns, set_tid)
         } else {
-            trial::refused(ns, set_tid)
+            self_test::refused(ns, set_tid)
         }
     }
 }
@@ -74,7 +74,7 @@ unsafe impl<H: OnAllocPid> Redirect for AllocPid<H> {
         // SAFETY: The first argument of `alloc_pid()`, of the type that `rust/shim/helpers.c` asserts, is
         // the namespace that `copy_process()` found in the new task's `nsproxy`, which holds a
         // reference to it.
-        Gated::<H>::is_refused(Pidns::new(unsafe { Racy::new(ns) }))
+        Gated::<H>::is_refused(Pidns::new(unsafe { CRef::new(ns) }))
     }
 
     fn stand_in() -> *const c_void {
@@ -103,6 +103,6 @@ impl<H: OnAllocPid> AllocPid<H> {
         };
 
         // SAFETY: As above.
-        Gated::<H>::refuse(Pidns::new(unsafe { Racy::new(ns) }), set_tid).to_ptr()
+        Gated::<H>::refuse(Pidns::new(unsafe { CRef::new(ns) }), set_tid).to_ptr()
     }
 }

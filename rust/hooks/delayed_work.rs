@@ -19,11 +19,11 @@ use kernel::{
 };
 
 /// What to do when the alarm goes off.
-pub(crate) trait OnAlarm: Send + Sync {
-    /// Called in process context. May sleep, but not for long: who drops the [`Alarm`] waits.
+pub(crate) trait OnDelay: Send + Sync {
+    /// Called in process context. May sleep, but not for long: who drops the [`DelayedWork`] waits.
     ///
     /// Returns in how many milliseconds it wants to be called again, if it does.
-    fn on_alarm(&self) -> Option<Msecs>;
+    fn on_delay(&self) -> Option<Msecs>;
 }
 
 /// An alarm that can be set for as long as the value lives.
@@ -34,7 +34,7 @@ pub(crate) trait OnAlarm: Send + Sync {
 /// # Invariants
 ///
 /// No other [`Arc`] leads to the work.
-pub(crate) struct Alarm<T: OnAlarm> {
+pub(crate) struct DelayedWork<T: OnDelay> {
     shared: Arc<Work<T>>,
 }
 
@@ -45,18 +45,18 @@ pub(crate) struct Alarm<T: OnAlarm> {
 /// `work` is initialised, with [`Self::ring()`] for its function, and it is not queued when the
 /// value is dropped, nor is the function running.
 #[pin_data]
-struct Work<T: OnAlarm> {
+struct Work<T: OnDelay> {
     #[pin]
     work: Opaque<bindings::delayed_work>,
     handler: T,
 }
 
 // SAFETY: Delayed work may be queued and cancelled by any task, and so may the handler be used.
-unsafe impl<T: OnAlarm> Send for Work<T> {}
+unsafe impl<T: OnDelay> Send for Work<T> {}
 // SAFETY: As above.
-unsafe impl<T: OnAlarm> Sync for Work<T> {}
+unsafe impl<T: OnDelay> Sync for Work<T> {}
 
-impl<T: OnAlarm> Alarm<T> {
+impl<T: OnDelay> DelayedWork<T> {
     /// Makes an alarm, which is not set. May sleep.
     ///
     /// # Errors
@@ -75,7 +75,7 @@ impl<T: OnAlarm> Alarm<T> {
     }
 }
 
-impl<T: OnAlarm> Drop for Alarm<T> {
+impl<T: OnDelay> Drop for DelayedWork<T> {
     fn drop(&mut self) {
         // SAFETY: By the invariant of `Work`. It waits until the function has returned, and nobody
         // can queue it again, the function itself included (`clear_pending_if_disabled()`); a work
@@ -87,10 +87,10 @@ impl<T: OnAlarm> Drop for Alarm<T> {
     }
 }
 
-impl<T: OnAlarm> Work<T> {
+impl<T: OnDelay> Work<T> {
     fn new(handler: T) -> impl PinInit<Self> {
         pin_init!(Self {
-            // INVARIANT: As said there. Nobody queues it but by its `Alarm`, whose drop ends that.
+            // INVARIANT: As said there. Nobody queues it but by its `DelayedWork`, whose drop ends that.
             work <- Opaque::ffi_init(|work: *mut bindings::delayed_work| {
                 // SAFETY: The place is valid, and stays where it is until it is dropped. The timer
                 // is that of delayed work, and irqsafe as it wants to be. No more than that does
@@ -100,14 +100,14 @@ impl<T: OnAlarm> Work<T> {
                         &raw mut (*work).work,
                         Some(Self::ring),
                         false,
-                        c"pidns_guard_alarm".as_char_ptr(),
+                        c"pidns_guard_delayed_work".as_char_ptr(),
                         static_lock_class!().as_ptr(),
                     );
                     bindings::timer_init_key(
                         &raw mut (*work).timer,
                         Some(bindings::delayed_work_timer_fn),
                         bindings::TIMER_IRQSAFE,
-                        c"pidns_guard_alarm_timer".as_char_ptr(),
+                        c"pidns_guard_delayed_work_timer".as_char_ptr(),
                         static_lock_class!().as_ptr(),
                     );
                 }
@@ -133,14 +133,14 @@ impl<T: OnAlarm> Work<T> {
     /// To be called as the function of [`Self::work`] only.
     unsafe extern "C" fn ring(work: *mut bindings::work_struct) {
         // SAFETY: By this function's contract, which makes it the `work` of a `Work` that has not
-        // been dropped, and to which nobody has exclusive access: `Alarm::drop()` waits for this to
+        // been dropped, and to which nobody has exclusive access: `DelayedWork::drop()` waits for this to
         // return, and only then does the `Work` go.
         let this = unsafe {
             let work = kernel::container_of!(work, bindings::delayed_work, work);
             &*kernel::container_of!(work.cast::<Opaque<bindings::delayed_work>>(), Self, work)
         };
 
-        if let Some(after) = this.handler.on_alarm() {
+        if let Some(after) = this.handler.on_delay() {
             this.queue(after);
         }
     }

@@ -30,8 +30,8 @@ use super::{
     }, //
 };
 use crate::view::{
-    pidns::Pidns,
-    racy::Racy, //
+    cref::CRef, //
+    pid_namespace::Pidns,
 };
 
 unsafe extern "C" {
@@ -111,7 +111,7 @@ fn of_child(task: &CurrentTask) -> Option<(Pidns<'_>, bool)> {
             return None;
         }
         Some((
-            Pidns::new(Racy::new((*nsproxy).pid_ns_for_children)),
+            Pidns::new(CRef::new((*nsproxy).pid_ns_for_children)),
             (*nsproxy).time_ns != (*nsproxy).time_ns_for_children,
         ))
     }

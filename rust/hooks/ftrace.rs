@@ -78,7 +78,7 @@ pub(crate) struct RedirectHooks<R: Redirect, S: Redirect> {
     #[pin]
     second: Ops,
     /// Goes last.
-    _way_out: WayOut,
+    _way_out: StandInDrain,
     _redirects: PhantomData<(R, S)>,
 }
 
@@ -94,7 +94,7 @@ impl<R: Redirect, S: Redirect> RedirectHooks<R, S> {
     pub(crate) fn register() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
             // The first that is made here is the last that is dropped again, should one fail.
-            _way_out: WayOut,
+            _way_out: StandInDrain,
             first <- Ops::register::<R>(),
             second <- Ops::register::<S>(),
             _redirects: PhantomData,
@@ -124,9 +124,9 @@ unsafe extern "C" fn entered<R: Redirect>(
 }
 
 /// Waits, when it is dropped, until nobody is in a stand-in whose hook is gone.
-struct WayOut;
+struct StandInDrain;
 
-impl Drop for WayOut {
+impl Drop for StandInDrain {
     fn drop(&mut self) {
         // Nobody comes in any more, see `Ops::drop()`, and who has come in has slept since, or is
         // outside. Inside one may sleep: on `PREEMPT_RT` a spin lock is waited for off the run
@@ -230,7 +230,7 @@ impl PinnedDrop for Ops {
         // waits until every task has slept, or gone to user space. (Only an ftrace that has shut
         // itself down, `ftrace_kill()`, waits for nothing; it has warned, and nobody can undo it.)
         //
-        // That says nothing of who is inside the stand-in, see `WayOut`; they use nothing of this.
+        // That says nothing of who is inside the stand-in, see `StandInDrain`; they use nothing of this.
         unsafe {
             bindings::unregister_ftrace_function(self.ops.get());
             bindings::ftrace_free_filter(self.ops.get());

@@ -22,7 +22,7 @@ extern "C" {
 /// # Errors
 ///
 /// `EBUSY` if it is there.
-pub(crate) fn look_out(name: &CStr) -> Result {
+pub(crate) fn refuse_second_copy(name: &CStr) -> Result {
     // SAFETY: The name is a string.
     if !unsafe { pidns_guard_debugfs_has(name.as_char_ptr()) } {
         return Ok(());

@@ -24,7 +24,7 @@ use crate::{
         text::Comm, //
     },
     view::{
-        pidns::Pidns,
+        pid_namespace::Pidns,
         process::Process, //
     }, //
 };

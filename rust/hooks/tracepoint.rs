@@ -25,15 +25,15 @@ use kernel::{
 
 use crate::{
     compat,
-    trial,
+    self_test,
     view::{
+        cref::{
+            read_once,
+            CRef, //
+        },
         process::{
             Process,
             ProcessId, //
-        },
-        racy::{
-            read_once,
-            Racy, //
         },
         thread::Thread, //
     }, //
@@ -100,10 +100,10 @@ impl<H: OnExit> SchedProcessExit<H> {
         if !group_dead {
             return;
         }
-        if trial::is_over() {
+        if self_test::passed() {
             H::on_exit(current!());
         } else {
-            trial::exited(current!());
+            self_test::exited(current!());
         }
     }
 }
@@ -134,10 +134,10 @@ impl<H: OnFork> SchedProcessFork<H> {
         // released before it has run.
         let child = Process::led_by(unsafe { Thread::from_raw(child) });
 
-        if trial::is_over() {
+        if self_test::passed() {
             H::on_fork(child);
         } else {
-            trial::forked(child);
+            self_test::forked(child);
         }
     }
 }
@@ -157,10 +157,10 @@ pub(crate) struct SchedProcessWait<H>(PhantomData<H>);
 
 impl<H: OnWait> SchedProcessWait<H> {
     extern "C" fn fired(_: *mut c_void, _: *mut bindings::pid) {
-        if trial::is_over() {
+        if self_test::passed() {
             H::on_wait(current!());
         } else {
-            trial::waited();
+            self_test::waited();
         }
     }
 }
@@ -184,7 +184,7 @@ impl<H: OnFree> SchedProcessFree<H> {
     /// To be called by the tracepoint only.
     unsafe extern "C" fn fired(_: *mut c_void, task: *mut bindings::task_struct) {
         // SAFETY: `delayed_put_task_struct()` drops its reference to the task after this.
-        let task = unsafe { Racy::new(task) };
+        let task = unsafe { CRef::new(task) };
 
         H::on_free(ProcessId {
             pid: read_once!(task, pid),

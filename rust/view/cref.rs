@@ -3,7 +3,7 @@
 //! The kernel's own structures, whose fields others write to at the same time.
 //!
 //! C code reads such a field with `READ_ONCE()`. Here [`read_once!`] does: the one argument that it
-//! needs is that the structure is still there, and that is made once, by whoever makes a [`Racy`].
+//! needs is that the structure is still there, and that is made once, by whoever makes a [`CRef`].
 
 use core::{
     marker::PhantomData,
@@ -15,18 +15,18 @@ use core::{
 /// # Invariants
 ///
 /// The pointer is that of a structure which is initialised, and not freed for `'a`.
-pub(crate) struct Racy<'a, T>(NonNull<T>, PhantomData<&'a T>);
+pub(crate) struct CRef<'a, T>(NonNull<T>, PhantomData<&'a T>);
 
-impl<T> Clone for Racy<'_, T> {
+impl<T> Clone for CRef<'_, T> {
     #[inline]
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<T> Copy for Racy<'_, T> {}
+impl<T> Copy for CRef<'_, T> {}
 
-impl<T> Racy<'_, T> {
+impl<T> CRef<'_, T> {
     /// # Safety
     ///
     /// `structure` must point to one that is initialised, and not freed for the lifetime of what is
@@ -45,12 +45,12 @@ impl<T> Racy<'_, T> {
     }
 }
 
-/// Reads a field of a [`Racy`] structure once: a number, or a pointer that may lead anywhere.
+/// Reads a field of a [`CRef`] structure once: a number, or a pointer that may lead anywhere.
 macro_rules! read_once {
     ($structure:expr, $($field:ident).+) => {{
-        let structure: $crate::view::racy::Racy<'_, _> = $structure;
+        let structure: $crate::view::cref::CRef<'_, _> = $structure;
 
-        // SAFETY: By the invariant of `Racy` the structure is there, and so is its field, aligned
+        // SAFETY: By the invariant of `CRef` the structure is there, and so is its field, aligned
         // as C has it: none of them is packed. Whoever writes to it writes a whole number or
         // pointer (`AtomicType` lets nothing else be read), and any is a valid one. That of C's
         // stores those are whole too that are not marked, the kernel takes for granted itself

@@ -28,12 +28,12 @@ use kernel::{
 use crate::{
     params,
     view::{
-        preemption,
-        process::Process,
-        racy::{
+        cref::{
             read_once,
-            Racy, //
+            CRef, //
         },
+        preempt,
+        process::Process,
         thread::Thread, //
     }, //
 };
@@ -75,7 +75,7 @@ impl<'a> Pidns<'a> {
     /// The root PID namespace.
     pub(crate) fn root() -> Pidns<'static> {
         // SAFETY: It is a static of vmlinux (`kernel/pid.c`), and never goes away.
-        Pidns::new(unsafe { Racy::new(&raw mut bindings::init_pid_ns) })
+        Pidns::new(unsafe { CRef::new(&raw mut bindings::init_pid_ns) })
     }
 
     /// The PID namespace that a task in the middle of `do_exit()` is the child reaper of; `None`
@@ -97,16 +97,16 @@ impl<'a> Pidns<'a> {
     }
 
     #[inline]
-    pub(crate) fn new(ns: Racy<'a, bindings::pid_namespace>) -> Self {
-        // SAFETY: It stays for `'a` by the invariant of `Racy`.
+    pub(crate) fn new(ns: CRef<'a, bindings::pid_namespace>) -> Self {
+        // SAFETY: It stays for `'a` by the invariant of `CRef`.
         Self(unsafe { PidNamespace::from_ptr(ns.as_ptr()) })
     }
 
     /// The same for [`read_once!`].
     #[inline]
-    fn racy(self) -> Racy<'a, bindings::pid_namespace> {
+    fn cref(self) -> CRef<'a, bindings::pid_namespace> {
         // SAFETY: The pointer is that of a reference that lives for `'a`.
-        unsafe { Racy::new(self.0.as_ptr()) }
+        unsafe { CRef::new(self.0.as_ptr()) }
     }
 
     /// Whether it is the namespace that the system began with, which is never dead.
@@ -131,12 +131,12 @@ impl<'a> Pidns<'a> {
 
     /// The number that `/proc/PID/ns/pid` shows.
     pub(crate) fn inum(self) -> u32 {
-        read_once!(self.racy(), ns.inum)
+        read_once!(self.cref(), ns.inum)
     }
 
     /// How many namespaces are above this one.
     pub(crate) fn level(self) -> usize {
-        read_once!(self.racy(), level) as usize
+        read_once!(self.cref(), level) as usize
     }
 
     /// The namespace this one was made in; `None` for the root namespace.
@@ -145,14 +145,14 @@ impl<'a> Pidns<'a> {
             return None;
         }
 
-        let parent = read_once!(self.racy(), parent);
+        let parent = read_once!(self.cref(), parent);
         // SAFETY: All but the root have one, set by `create_pid_namespace()`, and it does not
         // change. A namespace holds a reference to its parent and drops it in
         // `destroy_pid_namespace_work()`, when its own last reference is gone. Both are freed by
         // `call_rcu()` after their last reference: if a reference keeps this one for `'a`, that
         // keeps the parent; and if RCU does, the grace period of the parent, which began later,
         // does not end before RCU is released either.
-        Some(Self::new(unsafe { Racy::new(parent) }))
+        Some(Self::new(unsafe { CRef::new(parent) }))
     }
 
     /// This namespace, the one it was made in, and so on up to the root.
@@ -201,7 +201,7 @@ impl<'a> Pidns<'a> {
 
     /// How `reboot()` in this namespace wants its init to have ended, if it was called.
     pub(crate) fn reboot_ending(self) -> Option<i32> {
-        let code = read_once!(self.racy(), reboot);
+        let code = read_once!(self.cref(), reboot);
 
         (code != 0).then_some(code)
     }
@@ -217,7 +217,7 @@ impl<'a> Pidns<'a> {
     }
 
     fn pid_allocated(self) -> u32 {
-        read_once!(self.racy(), pid_allocated)
+        read_once!(self.cref(), pid_allocated)
     }
 
     /// Whether this namespace has died, whatever is above it.
@@ -231,7 +231,7 @@ impl<'a> Pidns<'a> {
             return false;
         }
 
-        let reaper = read_once!(self.racy(), child_reaper);
+        let reaper = read_once!(self.cref(), child_reaper);
         if reaper.is_null() {
             return false;
         }
@@ -256,7 +256,7 @@ impl<'a> Pidns<'a> {
 
     /// Whether there is no init yet. (Once it has been released, there is a dangling pointer to it.)
     fn is_unborn(self) -> bool {
-        read_once!(self.racy(), child_reaper).is_null()
+        read_once!(self.cref(), child_reaper).is_null()
     }
 
     /// Whether a caller could have a PID here, were the namespace alive, or the PIDs that it asks
@@ -300,7 +300,7 @@ impl<'a> Pidns<'a> {
 
     /// The first PID that cannot be had here.
     fn pid_max(self) -> Pid {
-        read_once!(self.racy(), pid_max)
+        read_once!(self.cref(), pid_max)
     }
 
     /// Whether the caller may choose PIDs here, as `checkpoint_restore_ns_capable()` has it.
@@ -314,7 +314,7 @@ impl<'a> Pidns<'a> {
     }
 
     fn is_caller_capable(self, cap: u32) -> bool {
-        let user_ns = read_once!(self.racy(), user_ns);
+        let user_ns = read_once!(self.cref(), user_ns);
 
         // SAFETY: A PID namespace holds a reference to its user namespace from
         // `create_pid_namespace()` to `delayed_free_pidns()`. It may be asked under RCU, as
@@ -329,7 +329,7 @@ impl<'a> Pidns<'a> {
             return false;
         }
 
-        let mut nr = match read_once!(self.racy(), idr.idr_next) {
+        let mut nr = match read_once!(self.cref(), idr.idr_next) {
             // Once round, the lowest ones are not given out again.
             next if next > bindings::RESERVED_PIDS => bindings::RESERVED_PIDS as Pid,
             _ => CHILD_REAPER,
@@ -362,7 +362,7 @@ impl<'a> Pidns<'a> {
     /// Whom `visit` wakes up is not to take its place at once: where a thousand are killed, each
     /// would die in the middle of the walk, and all of them were kept waiting for each other.
     pub(crate) fn for_each_member(self, mut visit: impl FnMut(Process<'_>)) {
-        self.walk(preemption::disable, |pid, rcu| {
+        self.walk(preempt::disable, |pid, rcu| {
             let Some(process) = pid.process(rcu) else {
                 return 1;
             };
@@ -422,7 +422,7 @@ impl<'a> Pidns<'a> {
 
 /// A `struct pid` that stays for `'a`: one seen under RCU, or that of a task which holds it.
 #[derive(Clone, Copy)]
-pub(crate) struct PidRef<'a>(Racy<'a, bindings::pid>);
+pub(crate) struct PidRef<'a>(CRef<'a, bindings::pid>);
 
 impl<'a> PidRef<'a> {
     /// # Safety
@@ -430,7 +430,7 @@ impl<'a> PidRef<'a> {
     /// `pid` must be null, or not be freed for `'a`.
     pub(crate) unsafe fn from_raw(pid: *mut bindings::pid) -> Option<Self> {
         // SAFETY: By this function's contract.
-        (!pid.is_null()).then(|| Self(unsafe { Racy::new(pid) }))
+        (!pid.is_null()).then(|| Self(unsafe { CRef::new(pid) }))
     }
 
     pub(crate) fn as_ptr(self) -> *mut bindings::pid {
@@ -453,7 +453,7 @@ impl<'a> PidRef<'a> {
         // drops it when it is freed (`put_pid()`).
         Pidns::new(unsafe {
             let numbers: *const bindings::upid = (&raw const (*self.as_ptr()).numbers).cast();
-            Racy::new((*numbers.add(level)).ns)
+            CRef::new((*numbers.add(level)).ns)
         })
     }
 

@@ -20,15 +20,15 @@ use kernel::{
 };
 
 use crate::view::{
-    pidns::{
+    cref::{
+        read_once,
+        CRef, //
+    },
+    pid_namespace::{
         Held,
         PidRef,
         Pidns, //
         CHILD_REAPER,
-    },
-    racy::{
-        read_once,
-        Racy, //
     },
     thread::Thread, //
 };
@@ -192,7 +192,7 @@ impl<'a> Process<'a> {
             // SAFETY: RCU is held for `'a`, under which this list may be walked
             // (`__for_each_thread()`): a thread that has left it still leads on to one that was
             // there then (`list_del_rcu()`), or to the head, and is freed a grace period later.
-            let here = unsafe { Racy::new(node) };
+            let here = unsafe { CRef::new(node) };
             node = read_once!(here, next);
 
             // SAFETY: All nodes but the head are the `thread_node` of a task, for which the same

@@ -22,9 +22,9 @@ use crate::compat;
 /// # Invariants
 ///
 /// The pointer is null, or that of an [`Arc`] which the [`Publication`] owns.
-pub(crate) struct Published<T>(Atomic<*mut T>);
+pub(crate) struct RcuStatic<T>(Atomic<*mut T>);
 
-impl<T: Send + Sync> Published<T> {
+impl<T: Send + Sync> RcuStatic<T> {
     pub(crate) const fn new() -> Self {
         // INVARIANT: It is null.
         Self(Atomic::new(ptr::null_mut()))
@@ -54,7 +54,7 @@ impl<T: Send + Sync> Published<T> {
 
 /// Keeps a value published.
 pub(crate) struct Publication<T: Send + Sync + 'static> {
-    place: &'static Published<T>,
+    place: &'static RcuStatic<T>,
     _value: Arc<T>,
 }
 

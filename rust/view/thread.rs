@@ -25,15 +25,15 @@ use crate::{
         Comm, //
     },
     view::{
-        pidns::{
+        cref::{
+            read_once,
+            CRef, //
+        }, //
+        pid_namespace::{
             PidRef,
             Pidns, //
         },
         process::Process,
-        racy::{
-            read_once,
-            Racy, //
-        }, //
     }, //
 };
 
@@ -54,7 +54,7 @@ extern "C" {
 ///
 /// RCU is held for `'a`, or the task is not released (`release_task()`) for `'a`.
 #[derive(Clone, Copy)]
-pub(crate) struct Thread<'a>(Racy<'a, bindings::task_struct>);
+pub(crate) struct Thread<'a>(CRef<'a, bindings::task_struct>);
 
 impl<'a> Thread<'a> {
     /// # Safety
@@ -64,7 +64,7 @@ impl<'a> Thread<'a> {
     pub(crate) unsafe fn from_raw(task: *mut bindings::task_struct) -> Self {
         // INVARIANT: By this function's contract.
         // SAFETY: As above.
-        Self(unsafe { Racy::new(task) })
+        Self(unsafe { CRef::new(task) })
     }
 
     /// The thread that calls.
@@ -75,12 +75,12 @@ impl<'a> Thread<'a> {
     }
 
     /// What its thread group has in common.
-    pub(crate) fn signal(self) -> Racy<'a, bindings::signal_struct> {
+    pub(crate) fn signal(self) -> CRef<'a, bindings::signal_struct> {
         let signal = read_once!(self.0, signal);
 
         // SAFETY: A task has had one since before it could be found (`copy_signal()`), always the
         // same, and keeps it until it is freed itself (`__put_task_struct()`).
-        unsafe { Racy::new(signal) }
+        unsafe { CRef::new(signal) }
     }
 
     /// Whether it leads its thread group.

@@ -190,7 +190,7 @@ end:	do
 }
 
 /*
- * rust/view/pidns.rs: Pidns::dead(), Pidns::is_dead(). Is n dead, or one above it?
+ * rust/view/pid_namespace.rs: Pidns::dead(), Pidns::is_dead(). Is n dead, or one above it?
  * Each load is a step. `me` is the CPU, the answer comes in `is_dead`.
  */
 inline look(n, me) {
@@ -258,7 +258,7 @@ inline kill(slot) {
 }
 
 /*
- * rust/view/pidns.rs: Pidns::walk(), find_ge_pid() and pid_task() for each PID but 1.
+ * rust/view/pid_namespace.rs: Pidns::walk(), find_ge_pid() and pid_task() for each PID but 1.
  * Both loads in one step see no more than two would. Then the inits below,
  * who have a PID here too, and have had it for long.
  */
@@ -600,7 +600,7 @@ out:	skip
  * rust/hooks/tracepoint.rs: Probe::register(), rust/hooks/ftrace.rs: Ops, and back;
  * kernel/tracepoint.c: tracepoint_add_func(), tracepoint_remove_func(). Their
  * rcu_assign_pointer() is no full barrier. At load all hooks are there before any
- * acts: rust/trial.rs: pass() lets them with one store, which each of them looks at.
+ * acts: rust/self_test.rs: run() lets them with one store, which each of them looks at.
  * Here that is one store for each, in any order.
  */
 inline change(which) {
@@ -723,7 +723,7 @@ proctype Load()
 #ifndef NO_GUARD
 	change(ON_ALLOC);
 #ifndef NO_RCU_TASKS
-	synchronize_rcu_tasks();		/* rust/hooks/ftrace.rs: Ops, WayOut */
+	synchronize_rcu_tasks();		/* rust/hooks/ftrace.rs: Ops, StandInDrain */
 #endif
 #endif
 	change(ON_FORK);
@@ -741,7 +741,7 @@ proctype Load()
 #endif
 #endif
 #ifndef NO_LAST_LOOK
-	synchronize_rcu();			/* rust/enforce/adoption.rs: LastLook::drop() */
+	synchronize_rcu();			/* rust/enforce/adoption.rs: FinalSweep::drop() */
 	adopt();
 #endif
 	unloaded = 1

@@ -31,7 +31,7 @@ use crate::{
         Ending, //
     },
     view::{
-        pidns::Pidns,
+        pid_namespace::Pidns,
         process::ProcessId, //
     }, //
 };
