@@ -94,7 +94,7 @@ entry() {
 # holder COMM: a zombie, as an older module wrote it
 holder() {
 	printf '{"pid":1242,"pid_inside":5,"pidns":1,"comm":"%s","state":"Z","reason":"unreaped",' "$1"
-	printf '"culprit":{"pid":1241,"comm":"nsenter"},"function":null,"fuse_connection":null,"cgroup":null,'
+	printf '"blocker":{"pid":1241,"comm":"nsenter"},"function":null,"fuse_connection":null,"cgroup":null,'
 	printf '"memory_kb":null,"text":"zombie, not reaped by its parent nsenter (pid 1241)"}'
 }
 make_up() {
@@ -242,7 +242,7 @@ about_init() {
 		"have sleep (pid $parent) reap pid $member" "This ends sleep (pid $parent): kill $parent"
 }
 about_holder() { about "$member" "holds up the teardown of pid namespace $held" ": kill $parent"; }
-about_culprit() { about "$parent" "keeps pid namespace $held from ending" 'none of its forks succeeds'; }
+about_blocker() { about "$parent" "keeps pid namespace $held from ending" 'none of its forks succeeds'; }
 
 about_frozen() {
 	[ -n "$frozen" ] || return "$KSFT_SKIP"
@@ -343,7 +343,7 @@ init_dies
 run --explain "$init" "$member" "$parent"
 check top.absent.init about_init
 check top.absent.holder about_holder
-check top.absent.culprit about_culprit
+check top.absent.blocker about_blocker
 kill -KILL "$parent" "$dead" "$unborn" "$below"
 wait "$healthy" "$parent" "$dead" "$unborn" "$below"
 more_scenes
@@ -362,7 +362,7 @@ fi
 check top.module.dead with_module about_dead 'exited with 0, '
 check top.module.init with_module about_init
 check top.module.holder with_module about_holder
-check top.module.culprit with_module about_culprit
+check top.module.blocker with_module about_blocker
 check top.module.stuck with_module stuck
 check top.module.not_root with_module not_root
 check top.module.no_debugfs with_module no_debugfs
