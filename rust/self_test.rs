@@ -165,7 +165,7 @@ fn cannot_start(err: Error) -> Error {
     }
 
     pr_err!(
-        "no process can be started to try the hooks on, {:?}: not loaded\n",
+        "cannot start a process for the self-test: {:?}: not loaded\n",
         err
     );
     EAGAIN
@@ -446,7 +446,7 @@ impl Expected {
     fn fails(self) -> Error {
         let (expected, came) = self.words();
 
-        pr_err!("expected {expected}, but {came}; this is no kernel that the module knows: not loaded\n");
+        pr_err!("self-test failed: expected {expected}, but {came}: this kernel is not supported: not loaded\n");
         ENODEV
     }
 }

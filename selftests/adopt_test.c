@@ -420,7 +420,7 @@ TEST_F_TIMEOUT(adopt, no_process_to_try_on, TEST_SECONDS)
 	EXPECT_EQ(-1, ret);
 	EXPECT_EQ(EAGAIN, err);
 	ASSERT_TRUE(kmsg_next(&k, line, 0));
-	EXPECT_STREQ("no process can be started to try the hooks on, EAGAIN: not loaded", line);
+	EXPECT_STREQ("cannot start a process for the self-test: EAGAIN: not loaded", line);
 	EXPECT_FALSE(kmsg_next(&k, line, 0))
 		TH_LOG("%s", line);
 	EXPECT_TRUE(nothing_left());

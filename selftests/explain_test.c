@@ -461,15 +461,15 @@ TEST_F_TIMEOUT(explain, trace_events, TEST_SECONDS)
 	ASSERT_GT(read_file(TRACEFS "/trace", trace, sizeof(trace)), 0);
 	snprintf(want, sizeof(want), "pidns=%u level=1 init_pid=%d init_comm=e_init ending=0x9",
 		 ns, b->init);
-	EXPECT_TRUE(traced(trace, "teardown_begin", want));
+	EXPECT_TRUE(traced(trace, "pidns_guard_teardown_begin", want));
 	snprintf(want, sizeof(want), "pidns=%u level=1 processes=1", ns);
-	EXPECT_TRUE(traced(trace, "kill", want));
+	EXPECT_TRUE(traced(trace, "pidns_guard_kill", want));
 	snprintf(want, sizeof(want), "pidns=%u level=1 duration_ns=", ns);
-	EXPECT_TRUE(traced(trace, "teardown_end", want));
+	EXPECT_TRUE(traced(trace, "pidns_guard_teardown_end", want));
 	snprintf(want, sizeof(want), "pidns=%u level=1 dead_pidns=%u", ns, ns);
-	EXPECT_TRUE(traced(trace, "fork_refused", want));
-	EXPECT_EQ(0, access(TRACEFS "/events/pidns_guard/straggler/format", R_OK));
-	EXPECT_EQ(0, access(TRACEFS "/events/pidns_guard/stuck/format", R_OK));
+	EXPECT_TRUE(traced(trace, "pidns_guard_fork_refused", want));
+	EXPECT_EQ(0, access(TRACEFS "/events/pidns_guard/pidns_guard_straggler/format", R_OK));
+	EXPECT_EQ(0, access(TRACEFS "/events/pidns_guard/pidns_guard_stuck/format", R_OK));
 	write_at(AT_FDCWD, TRACEFS "/trace", "");
 }
 

@@ -107,7 +107,7 @@ lacking() {
 		nothing_left
 }
 
-UNKNOWN='this is no kernel that the module knows'
+UNKNOWN='this kernel is not supported'
 
 # astray NAME OTHER LINE [PARAMETER...]: the binary, with a hook on OTHER in the place
 # of NAME. That is there, but not where the module takes it to be.
@@ -166,7 +166,7 @@ second_copy() {
 	for params in guard=1 guard=0 "guard=0 kill=0"; do
 		# shellcheck disable=SC2086 # words
 		refused "second copy, $params" 'Device or resource busy' \
-			'another pidns_guard is loaded, under a name of its own, see lsmod' \
+			'another pidns_guard is loaded under another name (see lsmod)' \
 			"$tmp/$TWIN.ko" $params || ok=1
 	done
 	[ "$before" = "$(callbacks; ls "$TRACEFS/events/pidns_guard" "$DEBUGFS")" ] || {
@@ -178,7 +178,7 @@ second_copy() {
 	insmod "$tmp/$TWIN.ko" || return 1
 	working || ok=1
 	refused 'first copy' 'Device or resource busy' \
-		'another pidns_guard is loaded, under a name of its own, see lsmod' "$KO" || ok=1
+		'another pidns_guard is loaded under another name (see lsmod)' "$KO" || ok=1
 	rmmod "$TWIN" && nothing_left && return "$ok"
 }
 

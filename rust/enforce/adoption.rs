@@ -121,6 +121,6 @@ fn kill_doomed() {
 
     if killed > 0 {
         COUNTERS.processes_killed.add(killed);
-        pr_info!("found in dead namespaces, and killed: {killed}\n");
+        pr_info!("processes found in dead pid namespaces, and killed: {killed}\n");
     }
 }

@@ -28,6 +28,6 @@ pub(crate) fn refuse_second_copy(name: &CStr) -> Result {
         return Ok(());
     }
 
-    pr_err!("another pidns_guard is loaded, under a name of its own, see lsmod: not loaded\n");
+    pr_err!("another pidns_guard is loaded under another name (see lsmod): not loaded\n");
     Err(EBUSY)
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module's trace events, as `perf`, `trace-cmd` and `bpftrace` know them: `pidns_guard:*`.
+//! The module's trace events, as `perf`, `trace-cmd` and `bpftrace` know them: `pidns_guard:pidns_guard_*`.
 //!
 //! One that is off is a jump that is not taken.
 //!
@@ -47,9 +47,9 @@ macro_rules! declare_events {
             #[allow(improper_ctypes)]
             unsafe extern "C" {
                 $(
-                    static [<__tracepoint_ $name>]: bindings::tracepoint;
+                    static [<__tracepoint_pidns_guard_ $name>]: bindings::tracepoint;
                     // It takes numbers, `TASK_COMM_LEN` bytes of a name, and strings.
-                    safe fn [<rust_do_trace_ $name>]($($arg: $type),*);
+                    safe fn [<rust_do_trace_pidns_guard_ $name>]($($arg: $type),*);
                 )*
             }
 
@@ -59,14 +59,14 @@ macro_rules! declare_events {
                     // SAFETY: It is the static key of a tracepoint that C code has defined.
                     let is_on = unsafe {
                         kernel::jump_label::static_branch_unlikely!(
-                            [<__tracepoint_ $name>],
+                            [<__tracepoint_pidns_guard_ $name>],
                             bindings::tracepoint,
                             key
                         )
                     };
 
                     if is_on {
-                        [<rust_do_trace_ $name>]($($arg),*);
+                        [<rust_do_trace_pidns_guard_ $name>]($($arg),*);
                     }
                 }
             )*

@@ -136,17 +136,17 @@ MODULE_PARM_DESC(kill,
 module_param_cb(early, &switch_ops, &pidns_guard_params.early, 0444);
 __MODULE_PARM_TYPE(early, "bool");
 MODULE_PARM_DESC(early,
-		 "Do so at once, not in the kernel's own order (default: on)");
+		 "Do both at the death of init, not when it enters zap_pid_ns_processes() (default: on)");
 
 module_param_cb(stall_secs, &stall_secs_ops, &pidns_guard_params.stall_secs, 0444);
 __MODULE_PARM_TYPE(stall_secs, "uint");
 MODULE_PARM_DESC(stall_secs,
-		 "Report a teardown that lasts longer, in seconds; 0: never (default: 10)");
+		 "Log a teardown that lasts longer than this many seconds; 0: do not log (default: 10)");
 
 module_param_cb(ledger_size, &ledger_size_ops, &pidns_guard_params.ledger_size, 0444);
 __MODULE_PARM_TYPE(ledger_size, "uint");
 MODULE_PARM_DESC(ledger_size,
-		 "Teardowns to remember, 1 to "
+		 "Number of teardowns to remember, 1 to "
 		 __stringify(PIDNS_GUARD_MAX_LEDGER_SIZE) " (default: 256)");
 
 notrace unsigned long

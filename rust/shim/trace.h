@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The trace events of the module, fired from rust/hooks/trace.rs.
+ * The trace events of the module, fired from rust/hooks/trace.rs. Their names have the
+ * module's prefix: that of a raw tracepoint is global.
  */
 #undef TRACE_SYSTEM
 #define TRACE_SYSTEM pidns_guard
@@ -12,7 +13,7 @@
 #include <linux/tracepoint.h>
 
 /* The last thread of an init has died; @ending is what wait() will say. */
-TRACE_EVENT(teardown_begin,
+TRACE_EVENT(pidns_guard_teardown_begin,
 	TP_PROTO(unsigned int pidns, unsigned int level, pid_t init_pid,
 		 const char *init_comm, int ending),
 	TP_ARGS(pidns, level, init_pid, init_comm, ending),
@@ -36,7 +37,7 @@ TRACE_EVENT(teardown_begin,
 );
 
 /* The kill is out. */
-TRACE_EVENT(kill,
+TRACE_EVENT(pidns_guard_kill,
 	TP_PROTO(unsigned int pidns, unsigned int level, unsigned int processes),
 	TP_ARGS(pidns, level, processes),
 	TP_STRUCT__entry(
@@ -57,7 +58,7 @@ TRACE_EVENT(kill,
  * The caller was not given a PID in @pidns, because that or the one above it in
  * @dead_pidns has died.
  */
-TRACE_EVENT(fork_refused,
+TRACE_EVENT(pidns_guard_fork_refused,
 	TP_PROTO(unsigned int pidns, unsigned int level, unsigned int dead_pidns),
 	TP_ARGS(pidns, level, dead_pidns),
 	TP_STRUCT__entry(
@@ -75,7 +76,7 @@ TRACE_EVENT(fork_refused,
 );
 
 /* A child was killed before it ran. */
-TRACE_EVENT(straggler,
+TRACE_EVENT(pidns_guard_straggler,
 	TP_PROTO(unsigned int pidns, unsigned int level, pid_t pid,
 		 const char *comm),
 	TP_ARGS(pidns, level, pid, comm),
@@ -97,7 +98,7 @@ TRACE_EVENT(straggler,
 );
 
 /* A teardown does not come to its end; @pid is the first of those who hold it. */
-TRACE_EVENT(stuck,
+TRACE_EVENT(pidns_guard_stuck,
 	TP_PROTO(unsigned int pidns, unsigned int level, u64 age_ns,
 		 unsigned int holders, pid_t pid, const char *comm,
 		 const char *reason),
@@ -127,7 +128,7 @@ TRACE_EVENT(stuck,
 );
 
 /* No member is left, and init is on its way out. */
-TRACE_EVENT(teardown_end,
+TRACE_EVENT(pidns_guard_teardown_end,
 	TP_PROTO(unsigned int pidns, unsigned int level, u64 duration_ns,
 		 unsigned int killed, unsigned int stragglers,
 		 unsigned int refused),
