@@ -402,7 +402,7 @@ macro_rules! expectations {
 expectations! {
     Root:
         "the first pid namespace to be alive, at level 0", "that is not what it looks like";
-    CounterFile:
+    Numbers:
         "a process to have its number in each of its pid namespaces", "the kernel says otherwise";
     Asked:
         "a fork to call alloc_pid()", "it did not";

@@ -115,7 +115,7 @@ astray() {
 	local name=$1 other=$2 line=${3/%it/$2}
 	shift 3
 	LC_ALL=C sed "s/$name/$other/g" "$KO" >"$tmp/$name.ko"
-	refused "$other for $name" 'No such device' "expected $line, but it did not; $UNKNOWN" \
+	refused "$other for $name" 'No such device' "self-test failed: expected $line, but it did not: $UNKNOWN" \
 		"$tmp/$name.ko" "$@" && nothing_left
 }
 
@@ -124,7 +124,7 @@ astray() {
 odd() {
 	[ -e "$MODULES/odd_kernel.ko" ] || return "$KSFT_SKIP"
 	insmod "$MODULES/odd_kernel.ko" odd="$1" || return 1
-	refused "odd $1" 'No such device' "expected $2; $UNKNOWN" "$KO" && nothing_left
+	refused "odd $1" 'No such device' "self-test failed: expected $2: $UNKNOWN" "$KO" && nothing_left
 	local ok=$?
 	rmmod odd_kernel && works && return "$ok"
 }
