@@ -94,7 +94,7 @@ fn look_around() -> Result {
         return Err(Expected::Root.fails());
     }
     if !agrees(current!()) {
-        return Err(Expected::CounterFile.fails());
+        return Err(Expected::Numbers.fails());
     }
     Ok(())
 }
@@ -225,7 +225,7 @@ impl Life for TestProcess {
     fn live(me: &CurrentTask) {
         let Some(process) = Process::of(me).filter(|_| agrees(me)) else {
             SEEN.lived.set();
-            SEEN.expect(false, Expected::CounterFile);
+            SEEN.expect(false, Expected::Numbers);
             return;
         };
 
