@@ -91,7 +91,7 @@ entry() {
 	printf '"code":9,"core":false},"before_load":false,"age_us":%s,"kill_us":41,"empty_us":null,' "$3"
 	printf '"left_us":%s,"killed":3,"stragglers":0,"forks_refused":17,"holders":[%s],"more_holders":0}\n' "$4" "$6"
 }
-# holder COMM: a zombie
+# holder COMM: a zombie, as an older module wrote it
 holder() {
 	printf '{"pid":1242,"pid_inside":5,"pidns":1,"comm":"%s","state":"Z","reason":"unreaped",' "$1"
 	printf '"culprit":{"pid":1241,"comm":"nsenter"},"function":null,"fuse_connection":null,"cgroup":null,'
@@ -113,7 +113,7 @@ only_printable() { ! LC_ALL=C grep '[^[:print:]]' <<<"$said"; }
 view() {
 	run --from "$tmp"
 	says 1 'since load: 812 torn down, 17 forks refused' '(and 2 more like it)' 'took 2ms' \
-		'-> have nsenter (pid 1241) reap its children' &&
+		'-> have nsenter (pid 1241) reap pid 1242 (waitpid)' &&
 		only_printable &&
 		[ "$(sed -n 's/^\(stuck\|waiting\|finished\) .* \(10[0-9]\) .*/\1 \2/p' <<<"$said" | xargs)" = \
 		'stuck 103 stuck 102 waiting 101 finished 104' ]
@@ -204,9 +204,9 @@ about_below_dead() { about "$below" 'none of its forks succeeds' 'below pid name
 about_init() {
 	about "$init" 'waits for the others in it' 'was killed by SIGKILL' \
 		"sleep (pid $member, 2 inside, Z): zombie, not reaped by its parent sleep (pid $parent)" \
-		"end it: kill $parent"
+		"have sleep (pid $parent) reap pid $member" "This ends sleep (pid $parent): kill $parent"
 }
-about_holder() { about "$member" "holds up the teardown of pid namespace $held" "end it: kill $parent"; }
+about_holder() { about "$member" "holds up the teardown of pid namespace $held" ": kill $parent"; }
 about_culprit() { about "$parent" "keeps pid namespace $held from ending" 'none of its forks succeeds'; }
 
 absent() {
