@@ -22,7 +22,7 @@ exec 8<>"$tmp/ready" 9<>"$tmp/go" {never}<> <(:)
 exec 2>/dev/null # bash tells of each child that was killed
 started=()
 finish() {
-	umount "$tmp/mount"
+	umount "$tmp/mount" "$tmp/freezer"
 	for pid in "${started[@]}"; do
 		# shellcheck disable=SC2046 # PIDs are words
 		kill -KILL $(children "$pid") "$pid"
@@ -184,6 +184,41 @@ unborn_below_dead() {
 	wait "$outer"
 }
 
+# An init that is told to die, but frozen by the cgroup above its own.
+frozen_init() {
+	local freezer=$tmp/freezer
+	mkdir -p "$freezer"
+	mountpoint -q "$freezer" || mount -t cgroup -o freezer none "$freezer" || return
+	mkdir -p "$freezer/outer/inner"
+	unshare -p -f sleep 1000 &
+	frozen_parent=$! started+=($!)
+	frozen=$(only_child "$frozen_parent") || return
+	echo "$frozen" >"$freezer/outer/inner/cgroup.procs"
+	echo FROZEN >"$freezer/outer/freezer.state"
+	until_true sleeps_in "$frozen" __refrigerator
+	kill -KILL "$frozen"
+}
+# A member that its tracer, which is outside, keeps stopped at its exit.
+traced_member() {
+	unshare -p -f sleep 1000 &
+	traced_parent=$! started+=($!)
+	traced_init=$(only_child "$traced_parent") || return 1
+	nsenter --pid="/proc/$traced_init/ns/pid" sleep 1000 &
+	started+=($!)
+	traced=$(only_child "$!") || return 1
+	# PTRACE_SEIZE with PTRACE_O_TRACEEXIT
+	python3 -IS -c '
+import ctypes, sys, time
+request, pid, address, options = map(ctypes.c_long, (0x4206, int(sys.argv[1]), 0, 0x40))
+ctypes.CDLL(None).ptrace(request, pid, address, options)
+print(flush=True)
+time.sleep(1000)' "$traced" >&8 &
+	tracer=$! started+=($!)
+	read -r -u 8
+	kill -KILL "$traced_init"
+	until_true sleeps_in "$traced" ptrace_stop
+}
+
 about_healthy() { about "$healthy" ': all is well' "the init there is sleep (pid $init)"; }
 about_unborn() { about "$unborn" 'all is well, but' "the init of pid namespace $(pidns "$unborn"), which has none yet"; }
 about_none() { says 1 'no process 4194304'; }
@@ -208,6 +243,34 @@ about_init() {
 }
 about_holder() { about "$member" "holds up the teardown of pid namespace $held" ": kill $parent"; }
 about_culprit() { about "$parent" "keeps pid namespace $held from ending" 'none of its forks succeeds'; }
+
+about_frozen() {
+	[ -n "$frozen" ] || return "$KSFT_SKIP"
+	about "$frozen" 'told to die, and has not ended' 'frozen, in cgroup freezer:/outer/inner' \
+		"echo THAWED > $tmp/freezer/outer/freezer.state" &&
+		[[ $said != *inner/freezer.state* ]]
+}
+about_traced() {
+	about "$traced" 'stopped at its exit by its tracer' "(pid $tracer): kill -9 $tracer" &&
+		[[ $said != *"try kill"* ]]
+}
+about_tracer() { about "$tracer" "keeps pid namespace $(stat -Lc %i "/proc/$traced_init/ns/pid") from ending" 'detach'; }
+# What was advised helps, and ends nothing else.
+advice_helps() {
+	local advice
+	advice=$(grep -o 'echo THAWED > .*' <<<"$said" | sort -u)
+	eval "${advice:-:}"
+	eval "$(grep -o "kill -9 $tracer" <<<"$said" | sort -u)"
+	wait "$traced_parent" ${frozen:+"$frozen_parent"}
+	[ ! -d "/proc/$traced" ] && [ ! -d "/proc/${frozen:-none}" ] && [ -d /proc/$$ ]
+}
+# Two teardowns that hang in other ways.
+more_scenes() {
+	frozen='' frozen_parent=''
+	frozen_init || frozen=''
+	traced_member
+	run --explain ${frozen:+"$frozen"} "$traced" "$tracer"
+}
 
 absent() {
 	run
@@ -254,7 +317,7 @@ ktap_print_header
 mountpoint -q /sys/kernel/debug || mount -t debugfs none /sys/kernel/debug
 if loaded; then rmmod pidns_guard || exit "$KSFT_FAIL"; restore=1; fi
 
-ktap_set_plan 23
+ktap_set_plan 31
 make_up
 check top.view view
 check top.json json
@@ -283,6 +346,11 @@ check top.absent.holder about_holder
 check top.absent.culprit about_culprit
 kill -KILL "$parent" "$dead" "$unborn" "$below"
 wait "$healthy" "$parent" "$dead" "$unborn" "$below"
+more_scenes
+check top.absent.frozen about_frozen
+check top.absent.traced about_traced
+check top.absent.tracer about_tracer
+check top.absent.advice_helps advice_helps
 
 if [ -n "$KO" ]; then
 	insmod "$KO" stall_secs=1
@@ -299,6 +367,11 @@ check top.module.stuck with_module stuck
 check top.module.not_root with_module not_root
 check top.module.no_debugfs with_module no_debugfs
 check top.module.over with_module over
+[ -z "$KO" ] || more_scenes
+check top.module.frozen with_module about_frozen
+check top.module.traced with_module about_traced
+check top.module.tracer with_module about_tracer
+check top.module.advice_helps with_module advice_helps
 [ -z "$KO" ] || rmmod pidns_guard
 
 [ -z "${restore:-}" ] || insmod "$KO"
