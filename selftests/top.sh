@@ -242,7 +242,7 @@ about_init() {
 		"have sleep (pid $parent) reap pid $member" "This ends sleep (pid $parent): kill $parent"
 }
 about_holder() { about "$member" "holds up the teardown of pid namespace $held" ": kill $parent"; }
-about_culprit() { about "$parent" "keeps pid namespace $held from ending" 'none of its forks succeeds'; }
+about_blocker() { about "$parent" "keeps pid namespace $held from ending" 'none of its forks succeeds'; }
 
 about_frozen() {
 	[ -n "$frozen" ] || return "$KSFT_SKIP"

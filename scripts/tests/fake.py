@@ -24,11 +24,11 @@ def load():
     return module
 
 
-def holder(reason, culprit=None, pid=1242, **fields):
+def holder(reason, blocker=None, pid=1242, **fields):
     """A holder as the module writes it."""
     return {
         "pid": pid, "pid_inside": 5, "pidns": 4026532201, "comm": "member", "state": "Z", "reason": reason,
-        "culprit": culprit, "function": None, "syscall": None, "cgroup": None, "memory_kb": None, "cpu_ms": None,
+        "blocker": blocker, "function": None, "syscall": None, "cgroup": None, "memory_kb": None, "cpu_ms": None,
         "text": "; to end it: text of the module, which nobody may parse", **fields,
     }
 

@@ -52,12 +52,12 @@ class Complete(fake.Test):
 
     def test_each_reason(self):
         """By the module, with an old one, and on another machine."""
-        for reason, culprit, here in itertools.product(
+        for reason, blocker, here in itertools.product(
             self.tool.REASONS, (None, {"pid": 1241, "comm": "parent"}, fake.blocker()), (True, False),
         ):
             for function in (None, "percpu_rwsem_wait", "bio_await", "nfs_wait", "mutex_lock", "exit_aio", "odd"):
-                with self.subTest(reason=reason, culprit=culprit, here=here, function=function):
-                    text = self.advice(fake.holder(reason, culprit, function=function, state="D"), here=here)
+                with self.subTest(reason=reason, blocker=blocker, here=here, function=function):
+                    text = self.advice(fake.holder(reason, blocker, function=function, state="D"), here=here)
                     self.assertTrue(text.strip())
                     self.assertNotIn("try kill", text)
                     self.assertNotIn("kill -9 1242", text)
@@ -74,8 +74,8 @@ class ByState(fake.Test):
     def about(self, known=True, reason="unreaped", here=True, dying=(), **facts):
         if facts or here:
             self.process(1241, **facts)
-        culprit = fake.blocker(state=facts.get("state", "S")) if known else {"pid": 1241, "comm": "parent"}
-        return self.advice(fake.holder(reason, culprit), here=here, dying=dying)
+        blocker = fake.blocker(state=facts.get("state", "S")) if known else {"pid": 1241, "comm": "parent"}
+        return self.advice(fake.holder(reason, blocker), here=here, dying=dying)
 
     def assert_harmless(self, text):
         for word in HARMFUL:

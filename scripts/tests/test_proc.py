@@ -38,7 +38,7 @@ class Holder(fake.Test):
         """Case 03: by the tracer that is named."""
         self.process(1240, comm="tracer")
         seen = self.reason(state="t", tracer=1240, functions=("ptrace_stop", "ptrace_notify", "do_exit"))
-        self.assertEqual((seen.reason, seen.culprit), ("ptrace_stop", (1240, "tracer")))
+        self.assertEqual((seen.reason, seen.blocker), ("ptrace_stop", (1240, "tracer")))
         text = self.advice(seen)
         self.assertIn("detach", text)
         self.assertIn("kill -9 1240", text)
@@ -94,11 +94,11 @@ class Holder(fake.Test):
         self.process(1241)
         self.process(1242, state="Z", parent=1241, mnt=None, pidns=DYING)
         seen = self.holder_by_proc(1242)
-        self.assertEqual((seen.reason, seen.culprit), ("unreaped", (1241, "parent")))
+        self.assertEqual((seen.reason, seen.blocker), ("unreaped", (1241, "parent")))
         self.process(1240, comm="tracer")
         self.process(1242, state="Z", parent=1241, tracer=1240, mnt=None, pidns=DYING)
         seen = self.holder_by_proc(1242)
-        self.assertEqual((seen.reason, seen.culprit), ("traced", (1240, "tracer")))
+        self.assertEqual((seen.reason, seen.blocker), ("traced", (1240, "tracer")))
 
     def test_no_parent_to_be_seen(self):
         self.process(1242, state="Z", parent=0, mnt=None)
