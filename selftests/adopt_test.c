@@ -532,6 +532,107 @@ TEST_F_TIMEOUT(adopt, load_storm, LOAD_SECONDS)
 	sweep(cgroup_root());
 }
 
+/* How many processes kill inits at the same time, and how many inits each of them. */
+#define KILLERS		4
+#define DEATHS_PER_LOAD	600
+
+/* An init after the other dies, until told to stop. */
+static void kill_inits(int cgroup, atomic_int *stop, atomic_int *deaths)
+{
+	while (!atomic_load(stop) && atomic_fetch_add(deaths, 1) < KILLERS * DEATHS_PER_LOAD) {
+		int fd = -1;
+		pid_t pid = fork_into(cgroup, CLONE_NEWPID, &fd);
+
+		if (!pid)
+			_exit(0);
+		if (pid < 0 || waitpid(pid, NULL, 0) != pid || close(fd))
+			_exit(1);
+	}
+	_exit(0);
+}
+
+/* Whether all in the ledger are known to have left, a grace period after they were reaped. */
+static bool ledger_all_left(void)
+{
+	long long end = now_ms() + patience_ms;
+	const char *line;
+	char *ledger;
+	int missing;
+
+	do {
+		ledger = read_ledger();
+		missing = ledger ? 0 : -1;
+		for (line = ledger; line && *line; line = strchr(line, '\n') + 1)
+			missing += json_is(line, "left_us", "null");
+		free(ledger);
+	} while (missing > 0 && now_ms() < end && !usleep(LOOK_MS * 1000));
+	return !missing;
+}
+
+/* How many in the ledger have the same init as an older one there. */
+static int ledger_duplicates(void)
+{
+	char *ledger = read_ledger();
+	const char *line, *older;
+	int n = 0;
+
+	if (!ledger)
+		return -1;
+	for (line = ledger; *line; line = strchr(line, '\n') + 1) {
+		long long init = json_number(json_member(line, "init"), "pid");
+
+		for (older = strchr(line, '\n') + 1; *older; older = strchr(older, '\n') + 1) {
+			if (json_number(json_member(older, "init"), "pid") != init)
+				continue;
+			fprintf(stderr, "# twice: %.*s\n", (int)strcspn(line, "\n"), line);
+			fprintf(stderr, "# and:   %.*s\n", (int)strcspn(older, "\n"), older);
+			n++;
+		}
+	}
+	free(ledger);
+	return n;
+}
+
+/*
+ * An init that dies as the module is loaded is noted by itself, and by the look at
+ * all inits: its death is in the ledger once nevertheless, and comes to its end.
+ */
+TEST_F_TIMEOUT(adopt, death_noted_once, LOAD_SECONDS)
+{
+	const char *env = getenv("PIDNS_LOAD_ROUNDS");
+	int rounds = env && *env ? atoi(env) : LOAD_ROUNDS;
+	atomic_int *stop = mmap(NULL, 2 * sizeof(*stop), PROT_READ | PROT_WRITE,
+				MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	atomic_int *deaths = stop + 1;
+	int i, n, status;
+	pid_t killer[KILLERS];
+
+	if (!ko_path())
+		SKIP(return, "no PIDNS_GUARD_KO");
+	ASSERT_NE(MAP_FAILED, stop);
+	for (i = 0; i < rounds; i++) {
+		atomic_store(stop, 0);
+		atomic_store(deaths, 0);
+		for (n = 0; n < KILLERS; n++) {
+			killer[n] = fork();
+			ASSERT_GE(killer[n], 0);
+			if (!killer[n])
+				kill_inits(self->box.out, stop, deaths);
+		}
+		/* It has room for all of them. */
+		EXPECT_EQ(0, load("ledger_size=4096"));
+		atomic_store(stop, 1);
+		for (n = 0; n < KILLERS; n++) {
+			EXPECT_EQ(killer[n], waitpid(killer[n], &status, 0));
+			EXPECT_EQ(0, status);
+		}
+		EXPECT_TRUE(ledger_all_left())
+			TH_LOG("round %d: one has not left", i);
+		EXPECT_EQ(0, ledger_duplicates());
+		ASSERT_EQ(0, unload());
+	}
+}
+
 int main(int argc, char **argv)
 {
 	restore_module_at_exit();
