@@ -2209,16 +2209,23 @@ TEST_F_TIMEOUT(stall_alone, alive, TEST_SECONDS)
 	EXPECT_TRUE(is_reported(s));
 }
 
-/* More inits wait than are named; but they are not the ones to turn to. */
-TEST_F_TIMEOUT(stall_alone, deep, TEST_SECONDS)
+/* Builds a scene by itself, and looks for what is told of it. */
+static void told_alone(struct __test_metadata *_metadata, struct stage *stages_alone, int *count,
+		       int nr)
 {
 	struct stage *s;
 
 	ASSERT_EQ(0, reload("stall_secs=1"));
-	s = play_alone(_metadata, self->s, &self->nr, DEEP);
+	s = play_alone(_metadata, stages_alone, count, nr);
 	ASSERT_NE(NULL, s);
 	EXPECT_TRUE(is_reported(s));
 	EXPECT_TRUE(is_in_ledger(s, "stuck"));
+}
+
+/* More inits wait than are named; but they are not the ones to turn to. */
+TEST_F_TIMEOUT(stall_alone, deep, TEST_SECONDS)
+{
+	told_alone(_metadata, self->s, &self->nr, DEEP);
 }
 
 /* Keeps a CPU from all who are less important. */
@@ -2248,32 +2255,20 @@ TEST_F_TIMEOUT(stall_alone, running, TEST_SECONDS)
 	ASSERT_NE(NULL, s);
 }
 
-/* One that goes round in circles looks alike, but for the CPU time that it takes. */
+/* A task that spins in the kernel looks alike, but for the CPU time that it uses. */
 TEST_F_TIMEOUT(stall_alone, spinning, TEST_SECONDS)
 {
-	struct stage *s;
-
 	ASSERT_EQ(0, load_spin());
-	ASSERT_EQ(0, reload("stall_secs=1"));
-	s = play_alone(_metadata, self->s, &self->nr, SPINNING);
-	ASSERT_NE(NULL, s);
-	EXPECT_TRUE(is_reported(s));
-	EXPECT_TRUE(is_in_ledger(s, "stuck"));
+	told_alone(_metadata, self->s, &self->nr, SPINNING);
 }
 
 TEST_F_TIMEOUT(stall_alone, dying_spinning, TEST_SECONDS)
 {
-	struct stage *s;
-
 	ASSERT_EQ(0, load_spin());
-	ASSERT_EQ(0, reload("stall_secs=1"));
-	s = play_alone(_metadata, self->s, &self->nr, DYING_SPIN);
-	ASSERT_NE(NULL, s);
-	EXPECT_TRUE(is_reported(s));
-	EXPECT_TRUE(is_in_ledger(s, "stuck"));
+	told_alone(_metadata, self->s, &self->nr, DYING_SPIN);
 }
 
-/* Whoever does not want it in the log is told all the same, if he looks. */
+/* stall_secs=0 keeps the report out of the log, and not out of the files. */
 TEST_F_TIMEOUT(stall_alone, not_in_the_log, TEST_SECONDS)
 {
 	long long end = now_ms() + patience_ms;
