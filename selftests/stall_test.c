@@ -237,6 +237,23 @@ static int settle_in_fuse(pid_t pid)
 	return 0;
 }
 
+/* Notes where it sleeps, once that has been the same for a while. */
+static int settle_function(struct told *t)
+{
+	long long end = now_ms() + patience_ms;
+	char was[64] = "";
+
+	for (;;) {
+		if (task_state(t->pid) == 'D' && !function_of(t->pid, NULL, t->function) &&
+		    !strcmp(was, t->function))
+			return 0;
+		if (now_ms() > end)
+			return -1;
+		memcpy(was, t->function, sizeof(was));
+		usleep(LOOK_MS * 1000);
+	}
+}
+
 /* Who plays in the namespace: init, and a member if there is one. */
 struct cast {
 	void (*member)(struct box *b);
@@ -654,7 +671,7 @@ static int build_lock(struct box *b)
 	close(fd);
 	close(mnt);
 	t = tell(b, b->m[0].pid, 2, 'D', "uninterruptible");
-	if (settle(t->pid, 'D') || function_of(t->pid, NULL, t->function))
+	if (settle_function(t))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "in uninterruptible sleep in %s()", t->function);
 	return kill_init(b);
@@ -751,7 +768,7 @@ static int build_core_dump(struct box *b)
 	if (start_over_fuse(b, FUSE_LOOKUP, dumps))
 		return -1;
 	t = tell(b, b->m[0].pid, 2, 'D', "core_dump");
-	if (kill_init(b) || settle(t->pid, 'D') || function_of(t->pid, NULL, t->function))
+	if (kill_init(b) || settle_function(t))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "dumping core in %s()", t->function);
 	return 0;
@@ -956,7 +973,7 @@ static int build_dying_core(struct box *b)
 	close(mnt);
 	is_dying("was told to die by SIGKILL", SIGKILL);
 	t = tell(b, b->init, 1, 'D', "core_dump");
-	if (kill_init(b) || settle_in_fuse(t->pid) || function_of(t->pid, NULL, t->function))
+	if (kill_init(b) || settle_function(t))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "dumping core in %s()", t->function);
 	return 0;
@@ -1358,7 +1375,7 @@ static int build_suspended(struct box *b)
 		return -1;
 	order(b, 'w');
 	t = tell(b, b->m[0].pid, 2, 'D', "uninterruptible");
-	if (kill_init(b) || settle(t->pid, 'D') || function_of(t->pid, NULL, t->function))
+	if (kill_init(b) || settle_function(t))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "in uninterruptible sleep in %s()", t->function);
 	return 0;
