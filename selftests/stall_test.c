@@ -1375,7 +1375,7 @@ static int build_suspended(struct box *b)
 		return -1;
 	order(b, 'w');
 	t = tell(b, b->m[0].pid, 2, 'D', "uninterruptible");
-	if (kill_init(b) || settle_function(t))
+	if (settle_function(t) || kill_init(b))
 		return -1;
 	snprintf(t->text, sizeof(t->text), "in uninterruptible sleep in %s()", t->function);
 	return 0;

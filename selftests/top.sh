@@ -217,6 +217,7 @@ time.sleep(1000)' "$traced" >&8 &
 	tracer=$! started+=($!)
 	read -r -u 8
 	kill -KILL "$traced_init"
+	kill -KILL "$traced" # which a bare kernel does not
 	until_true sleeps_in "$traced" ptrace_stop
 }
 
